@@ -4,7 +4,7 @@
 
 It runs `rosenblatt.tuning.ray_driver` with a module in place of Ray. The file, named by the variable LOCAL_RAY_NODES,
 holds `{"a": 2, "b": 1}`: machines and their cores. A machine that leaves the file is lost; one with -1 cores crashes
-whenever it gets items.
+whenever it gets items, and each does if an item has a hyperparameter "poison".
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Actor:
                 if not future.done():
                     future.set_result(result)
 
-        if name == "submit" and read_nodes().get(self.node_id) == -1:
+        if name == "submit" and (read_nodes().get(self.node_id) == -1 or any(b"poison" in c for c in contents[1])):
             self.kill("the process has crashed")
         else:
             self._pool.submit(run)

@@ -82,11 +82,11 @@ class Rig:
             self.driver.events.get()()
         self.driver._assign()
 
-    def submit(self, n, *keys):
+    def submit(self, n, *keys, is_suspect=False):
         for key in keys:
             self.driver.on_command(Message({"kind": "share", "key": key}, b"data"))
         for _ in range(n):
-            header = {"kind": "item", "attempt": Attempt(self.n_items, 0, 1), "keys": keys}
+            header = {"kind": "item", "attempt": Attempt(self.n_items, 0, 1), "keys": keys, "is_suspect": is_suspect}
             self.driver.on_command(Message(header, b""))
             self.n_items += 1
         self.run()
@@ -202,3 +202,30 @@ def test_closing_returns_what_machines_have_trained():
     rig.driver.run()
     assert rig.driver.is_done
     assert [report.content for report in rig.reports("results")] == [b"partial"]
+
+
+def test_an_item_whose_process_ended_is_trained_without_others():
+    rig = Rig(a=2)
+    rig.submit(1)
+    rig.submit(2, is_suspect=True)
+    rig.submit(2)
+    (actor,) = rig.ray.actors
+    assert [attempt.trial for attempt in actor.items()] == [0]
+    for n in (2, 3):
+        rig.finish(actor, 1, seconds=1.0)
+        assert [attempt.trial for attempt in actor.items()] == list(range(n))
+    rig.finish(actor, 1, seconds=1.0)
+    assert [attempt.trial for attempt in actor.items()] == [0, 1, 2, 3, 4]
+
+
+def test_a_machine_is_given_up_only_if_it_crashes_without_a_result_in_between():
+    rig = Rig(a=1)
+    for _ in range(5):
+        actor = rig.ray.actors[-1]
+        rig.submit(1)
+        rig.finish(actor, 1, seconds=1.0)
+        actor.answer("collect", RuntimeError("out of memory"))
+        rig.run()
+        rig.ray.actors[-1].answer("load", 1)
+        rig.run()
+    assert all(message.header["is_restarted"] for message in rig.reports("lost"))

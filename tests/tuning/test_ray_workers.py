@@ -4,12 +4,15 @@ import json
 import os
 import signal
 import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty
 
 import pytest
 
-from rosenblatt.errors import ClusterError
+from rosenblatt.errors import ClusterError, SpecError
 from rosenblatt.training.workers import WorkerPool
 from rosenblatt.tuning import ray_workers
 from rosenblatt.tuning.coordinator import SearchCoordinator
@@ -139,6 +142,102 @@ def test_a_machine_that_keeps_crashing_is_not_used_any_more(cluster):
     assert_equal_searches(search, local_search())
     assert sum("its worker is started again" in message for message in cluster.messages) == 2
     assert sum("it is not used any more" in message for message in cluster.messages) == 1
+
+
+@pytest.mark.slow_cluster
+def test_workers_closed_while_they_connect_again_start_nothing_more(cluster, monkeypatch):
+    processes = []
+    workers, popen = cluster.workers(), ray_workers.subprocess.Popen
+
+    def start_silent_driver(_command, **options):
+        processes.append(popen((sys.executable, "-c", "input()"), **options))
+        return processes[-1]
+
+    monkeypatch.setattr(ray_workers.subprocess, "Popen", start_silent_driver)
+    (item, *_) = make_items(1, epochs=100_000)
+    workers.submit(item)
+    kill_driver(workers)
+    wait_until(lambda: processes, description="the next driver to be started")
+    reader = workers._driver._reader
+    workers.close()
+    assert processes[0].poll() is not None
+    assert not reader.is_alive()
+    assert workers._local is None
+    assert len(processes) == 1
+    assert workers.drain() == []
+
+
+@pytest.mark.slow_cluster
+def test_a_lost_cluster_that_this_machine_cannot_replace_is_an_error(cluster, monkeypatch):
+    monkeypatch.setattr(ray_workers, "RECONNECT_DELAYS_S", (0.0,))
+
+    def make_local():
+        raise SpecError("there is no GPU")
+
+    workers = RayWorkers(cluster.connection(), cluster.messages.append, make_local)
+    try:
+        workers._connection = cluster.connection("nowhere")
+        kill_driver(workers)
+        with pytest.raises(ClusterError, match="cannot be reached, and this machine cannot go on: there is no GPU"):
+            get_until_error(workers)
+    finally:
+        workers.close()
+
+
+def get_until_error(workers):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        with suppress(Empty):
+            workers.get(0.1)
+
+
+@pytest.mark.slow_cluster
+def test_drivers_that_end_again_and_again_without_a_result_are_given_up(cluster, monkeypatch):
+    monkeypatch.setattr(ray_workers, "RECONNECT_DELAYS_S", (0.0,))
+    workers = cluster.workers()
+    try:
+        for n in range(1, ray_workers.MAX_LOSSES + 2):
+            driver = workers._driver
+            kill_driver(workers)
+            wait_until(
+                lambda d=driver: workers._driver is not d or workers._local, description=f"loss {n} to be noticed"
+            )
+        assert workers._local is not None
+    finally:
+        workers.close()
+
+
+def test_a_driver_that_prints_something_else_is_refused_with_it():
+    command = (sys.executable, "-c", "print('Welcome to lab1, the machine of the lab'); input()")
+    with pytest.raises(ClusterError, match="expected the length of a message, but it printed b'Welcome to lab1,"):
+        RayWorkers(RayConnection("lab", command), print, lambda: WorkerPool(1))
+
+
+@pytest.mark.slow_cluster
+def test_items_beside_one_that_ends_its_process_do_not_fail(cluster, monkeypatch):
+    monkeypatch.setattr(ray_workers, "EMPTY_TIMEOUT_S", 1.0)
+    cluster.set(a=2)
+    items = make_items(3)
+    poisoned = items[0].trial
+    poisoned.proposal = replace(poisoned.proposal, params={"poison": True})
+    workers = cluster.workers()
+    try:
+        for item in items:
+            workers.submit(item)
+        results = [wait_for_result(workers) for _ in items]
+    finally:
+        workers.close()
+    failed = [result for result in results if result.failure]
+    assert {result.trial for result in failed} == {poisoned.number}
+    assert all("the process that trained it ended 4 times, at last on a" in result.failure for result in failed)
+
+
+def wait_for_result(workers):
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        with suppress(Empty):
+            return workers.get(0.1)
+    raise AssertionError("there is no result")
 
 
 @pytest.mark.slow_cluster

@@ -52,6 +52,7 @@ class PackedItem(NamedTuple):
     attempt: Attempt
     keys: tuple[int, ...]  # of the shared objects that it refers to, in the order in which they must be loaded
     content: bytes
+    is_suspect: bool = False  # whether the process that trained it has ended, so that it is trained without others
 
 
 class _ItemPart(NamedTuple):

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
 _LENGTH_BYTES = 8
+MAX_HEADER_BYTES = 2**28
+_CHUNK_BYTES = 2**20
 DRIVER_MODULE = "rosenblatt.tuning.ray_driver"
 
 
@@ -56,9 +58,14 @@ def write_report(file: IO[bytes], kind: str, content: bytes = b"", **header: Any
     _write(file, json.dumps(header | {"kind": kind}).encode(), content)
 
 
-def read_report(file: IO[bytes]) -> Message | None:
-    """Read a message of the driver; None at the end of the pipe. Raises ValueError for anything else."""
-    parts = _read(file)
+def read_report(file: IO[bytes], on_bytes: Callable[[], None] = lambda: None) -> Message | None:
+    """Read a message of the driver; None at the end of the pipe. Raises ValueError for anything else.
+
+    Args:
+        file: the pipe.
+        on_bytes: called whenever a part of the message has arrived, since a long one takes a while.
+    """
+    parts = _read(file, on_bytes)
     return None if parts is None else Message(dict(json.loads(parts[0])), parts[1])
 
 
@@ -69,10 +76,21 @@ def _write(file: IO[bytes], header: bytes, content: bytes) -> None:
     file.flush()
 
 
-def _read(file: IO[bytes]) -> tuple[bytes, bytes] | None:
+def _read(file: IO[bytes], on_bytes: Callable[[], None] = lambda: None) -> tuple[bytes, bytes] | None:
     lengths = file.read(2 * _LENGTH_BYTES)
     if len(lengths) < 2 * _LENGTH_BYTES:
         return None
     n_header, n_content = (int.from_bytes(lengths[i : i + _LENGTH_BYTES], "little") for i in (0, _LENGTH_BYTES))
-    header, content = file.read(n_header), file.read(n_content)
-    return None if len(header) < n_header or len(content) < n_content else (header, content)
+    if n_header > MAX_HEADER_BYTES:
+        raise ValueError(f"expected the length of a message, but it printed {lengths!r}")
+    parts = []
+    for n in (n_header, n_content):
+        part = bytearray()
+        while len(part) < n:
+            chunk = file.read(min(n - len(part), _CHUNK_BYTES))
+            if not chunk:
+                return None
+            part += chunk
+            on_bytes()
+        parts.append(bytes(part))
+    return parts[0], parts[1]

@@ -22,7 +22,7 @@ COLLECTION_WINDOW_S = 0.2  # seconds for which a machine collects results, so th
 COLLECTION_WINDOW_PER_NODE_S = 0.005  # the same for large clusters, so that the driver keeps up
 MAX_AHEAD = 256  # items that wait on a machine for each thread
 MIN_ITEM_TO_LATENCY = 20  # items this many times longer than a collection wait in the driver, not on machines
-MAX_CRASHES = 3  # of the actor of a machine, after which the machine is not used any more
+MAX_CRASHES = 3  # of the actor of a machine without a result in between, after which the machine is not used any more
 CLOSE_TIMEOUT_S = 8.0  # seconds for machines to stop training
 NODE_ID_LABEL = "ray.io/node-id"  # that Ray gives to each machine
 ACTOR_THREADS = 8  # methods of an actor that run at a time
@@ -44,6 +44,11 @@ class Node:
     outbox: list[PackedItem] = field(default_factory=list)  # assigned items whose shared objects are not loaded
     assigned: dict[Attempt, PackedItem] = field(default_factory=dict)  # items without a result
     n_open_calls: int = 0  # calls that may return results
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it trains an item that must not be trained with others."""
+        return len(self.assigned) == 1 and next(iter(self.assigned.values())).is_suspect
 
 
 class RayDriver:
@@ -192,6 +197,7 @@ class RayDriver:
             name, message = collection.error
             write_report(self._reports, "error", name=name, message=message)
         if collection.attempts:
+            self._crashes[node.node_id] = 0
             seconds = collection.seconds / len(collection.attempts)
             self._item_seconds = 0.7 * self._item_seconds + 0.3 * seconds if self._item_seconds else seconds
             write_report(self._reports, "results", collection.content, node=node.name)
@@ -219,15 +225,18 @@ class RayDriver:
     def _assign(self) -> None:
         """Give waiting items to the machines with the fewest, preferably to those that hold their data."""
         n_per_thread = 1 + self._n_ahead
-        free = [node for node in self._nodes if len(node.assigned) < node.threads * n_per_thread]
+        free = [node for node in self._nodes if len(node.assigned) < node.threads * n_per_thread and not node.is_alone]
         changed: dict[int, Node] = {}
         while self._waiting and free:
-            item = self._waiting.popleft()
-            node = min(free, key=lambda node: _load(node, item))
-            node.assigned[item.attempt] = item
+            item = self._waiting[0]
+            candidates = [node for node in free if not (item.is_suspect and node.assigned)]
+            if not candidates:
+                break
+            node = min(candidates, key=lambda node: _load(node, item))
+            node.assigned[self._waiting.popleft().attempt] = item
             node.outbox.append(item)
             changed[id(node)] = node
-            if len(node.assigned) >= node.threads * n_per_thread:
+            if len(node.assigned) >= node.threads * n_per_thread or node.is_alone:
                 free.remove(node)
         for node in changed.values():
             self._flush(node)
@@ -257,7 +266,7 @@ class RayDriver:
         if header["kind"] == "share":
             self._refs[header["key"]] = self._ray.put(content)
         elif header["kind"] == "item":
-            self._waiting.append(PackedItem(header["attempt"], header["keys"], content))
+            self._waiting.append(PackedItem(header["attempt"], header["keys"], content, header["is_suspect"]))
         elif header["kind"] == "close":
             self.close()
 

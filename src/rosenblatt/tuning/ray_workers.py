@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from queue import Empty, SimpleQueue
-from threading import Event, RLock, Thread
+from threading import Event, RLock, Thread, current_thread
 from typing import IO, Any, NamedTuple, cast
 
 from rosenblatt import errors
@@ -29,8 +29,10 @@ EMPTY_TIMEOUT_S = 60.0  # seconds without any machine after which the cluster co
 CLOSE_TIMEOUT_S = 10.0  # seconds for the cluster to return what was trained
 RECONNECT_TIMEOUT_S = 30.0  # the same to connect again
 RECONNECT_DELAYS_S = (0.0, 5.0)  # before each attempt to connect again
-MAX_CRASHES = 3  # of the process that trains an item, after which the item fails
+MAX_CRASHES = 4  # of the process that trains an item, after which the item fails; more than a broken machine may have
+MAX_LOSSES = 3  # of the connection without a result in between, after which this machine trains
 MAX_NAMES = 5  # of machines in a message
+ERROR_TIMEOUT_S = 5.0  # seconds for the rest of the driver's standard error, which its children may keep open
 ERROR_LINES = 20  # last lines of the driver's standard error that are kept
 
 
@@ -74,6 +76,7 @@ class RayWorkers(MessageQueue):
         self._has_started = False  # whether the machines that the cluster had at first are ready
         self._has_nodes_since = time.monotonic()
         self._local: Workers | None = None
+        self._is_closed, self._connecting, self._n_losses = Event(), cast("_Driver | None", None), 0
         self._driver = self._connect(START_TIMEOUT_S)
         machines, threads = format_count(len(self.nodes), "machine"), format_count(self.threads, "thread")
         names = format_list([node.name for node in self.nodes], MAX_NAMES)
@@ -84,7 +87,10 @@ class RayWorkers(MessageQueue):
     @property
     def threads(self) -> int:
         """Number of items that are trained at a time."""
-        return self._local.threads if self._local else sum(node.threads for node in self._nodes)
+        if self._local:
+            return self._local.threads
+        n_threads = sum(node.threads for node in self._nodes)
+        return max(n_threads // self._nodes_per_network, min(n_threads, 1))
 
     @property
     def nodes(self) -> Sequence[NodeStatus]:
@@ -110,11 +116,16 @@ class RayWorkers(MessageQueue):
 
     def close(self) -> None:
         """Stop all training, keep what was trained, and end the driver."""
-        self.stop[0] = 1
+        with self._lock:  # from now on, nothing is connected or started
+            self.stop[0] = 1
+            self._is_closed.set()
+            connecting = self._connecting
         try:
+            if connecting:
+                connecting.kill()
             self._driver.close()
         finally:
-            self._driver.kill()
+            self._driver.end()
             if self._local:
                 self._local.close()
         self._flush_notices()
@@ -124,12 +135,17 @@ class RayWorkers(MessageQueue):
     def _connect(self, timeout: float) -> _Driver:
         """Start a driver and wait until machines are ready."""
         work = {"device": self._device, "nodes_per_network": self._nodes_per_network}
-        driver = _Driver(self._connection, work, self._on_report, self._on_driver_end)
+        with self._lock:
+            if self._is_closed.is_set():
+                raise ClusterError("The workers are closed.")
+            self._connecting = driver = _Driver(self._connection, work, self._on_report, self._on_driver_end)
         try:
             driver.wait_until_started(timeout)
         except BaseException:
             driver.kill()
             raise
+        finally:
+            self._connecting = None
         return driver
 
     def _check_driver(self) -> None:
@@ -151,26 +167,46 @@ class RayWorkers(MessageQueue):
         name = self._connection.name
         self._notices.put(f"cluster {name}: the connection is lost ({driver.end_reason}); connecting again")
         self._nodes = ()
+        try:
+            new_driver = self._connect_again()
+            with self._lock:
+                if self.stop[0]:
+                    if new_driver:
+                        new_driver.kill()
+                    return
+                self._replace_driver(new_driver)
+        except Exception as error:  # noqa: BLE001 - `get` raises it again
+            self.put(error)
+
+    def _connect_again(self) -> _Driver | None:
+        """Start another driver; None if that is not possible, or drivers end again and again without a result."""
+        self._n_losses += 1
+        if self._n_losses > MAX_LOSSES:
+            return None
         for delay in RECONNECT_DELAYS_S:
-            time.sleep(delay)
-            if self.stop[0]:
-                return
+            if self._is_closed.wait(delay):
+                return None
             with suppress(ClusterError):
-                new_driver = self._connect(RECONNECT_TIMEOUT_S)
-                break
+                return self._connect(RECONNECT_TIMEOUT_S)
+        return None
+
+    def _replace_driver(self, new_driver: _Driver | None) -> None:
+        """Start all items in flight again with another driver or, without one, on this machine."""
+        name, moved = self._connection.name, list(self._in_flight.items())
+        if new_driver:
+            self._driver, self._has_nodes_since = new_driver, time.monotonic()
+            self._notices.put(f"cluster {name}: connected again; {format_count(len(moved), 'work item')} restarted")
         else:
-            new_driver = None
-        with self._lock:
-            moved = list(self._in_flight.items())
-            if new_driver:
-                self._driver, self._has_nodes_since = new_driver, time.monotonic()
-                self._notices.put(f"cluster {name}: connected again; {format_count(len(moved), 'work item')} restarted")
-            else:
+            try:
                 self._local = self._make_local()
-                threads = format_count(self._local.threads, "thread")
-                self._notices.put(f"cluster {name} cannot be reached; the search continues on this machine ({threads})")
-            for key, (item, _) in moved:
-                self._start(key, item)
+            except RosenblattError as error:
+                raise ClusterError(
+                    f"Cluster {name} cannot be reached, and this machine cannot go on: {error}"
+                ) from error
+            threads = format_count(self._local.threads, "thread")
+            self._notices.put(f"cluster {name} cannot be reached; the search continues on this machine ({threads})")
+        for key, (item, _) in moved:
+            self._start(key, item)
 
     def _start(self, key: tuple[int, int], item: WorkItem) -> None:
         """Send an item to the cluster, or give it to the workers of this machine, as the next attempt."""
@@ -180,7 +216,7 @@ class RayWorkers(MessageQueue):
         if self._local:
             self._local.submit(item)
         else:
-            self._driver.send_item(item, attempt)
+            self._driver.send_item(item, attempt, is_suspect=self._n_crashes[key] > 0)
 
     # Reports
 
@@ -216,7 +252,7 @@ class RayWorkers(MessageQueue):
                 if in_flight is None or in_flight.attempt != packed.attempt:
                     continue
                 del self._in_flight[key]
-            item = in_flight.item
+            item, self._n_losses = in_flight.item, 0
             packed.install(item)
             try:
                 if item.evaluate is not None and not self.stop[0]:
@@ -291,12 +327,15 @@ class _Driver:
         environment = dict(connection.environment)
         self._send("start", address=connection.address, environment=environment, **work)
 
-    def send_item(self, item: WorkItem, attempt: Attempt) -> None:
-        """Send a work item, after the shared objects that it is the first to need."""
+    def send_item(self, item: WorkItem, attempt: Attempt, *, is_suspect: bool) -> None:
+        """Send a work item, after the shared objects that it is the first to need.
+
+        A suspect, whose process has ended before, is trained without others, so that it is known which item ends it.
+        """
         packed = self._packer.pack(item, attempt.number)
         for shared in self._packer.take_new():
             self._send("share", shared.content, key=shared.key)
-        self._send("item", packed.content, attempt=packed.attempt, keys=packed.keys)
+        self._send("item", packed.content, attempt=packed.attempt, keys=packed.keys, is_suspect=is_suspect)
 
     def _send(self, kind: str, content: bytes = b"", **header: Any) -> None:
         """Queue a command, so that a driver that does not read blocks nobody."""
@@ -317,6 +356,12 @@ class _Driver:
         self._send("close")
         self._reader.join(CLOSE_TIMEOUT_S)
 
+    def end(self) -> None:
+        """End the process, and wait until its last reports are handled."""
+        self.kill()
+        if self._reader is not current_thread():
+            self._reader.join(CLOSE_TIMEOUT_S)
+
     def kill(self, reason: str = "") -> None:
         """End the process."""
         self.end_reason = self.end_reason or reason
@@ -328,18 +373,21 @@ class _Driver:
     def _read_reports(self) -> None:
         with cast("IO[bytes]", self._process.stdout) as reports:
             try:
-                while (message := read_report(reports)) is not None:
-                    self.last_report = time.monotonic()
+                while (message := read_report(reports, self._note_life)) is not None:
                     self._handle(message)
-            except (ValueError, KeyError, TypeError, ClusterError) as error:
-                self.end_reason = f"it sent a message that cannot be read: {error}"
+                    self._note_life()
+            except Exception as error:  # noqa: BLE001 - whatever a machine sent, the search goes on
+                self.end_reason = f"it sent a message that cannot be read: {error or type(error).__name__}"
         self.kill()
         self._commands.put(None)
         self._writer.join()
-        self._error_reader.join()
+        self._error_reader.join(ERROR_TIMEOUT_S)
         self.end_reason = self.end_reason or (self._lines[-1] if self._lines else "its driver has ended")
         self._ready.set()
         self._on_end(self)
+
+    def _note_life(self) -> None:
+        self.last_report = time.monotonic()
 
     def _handle(self, message: Message) -> None:
         header = message.header
