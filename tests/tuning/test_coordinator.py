@@ -16,6 +16,7 @@ from rosenblatt.models.scorers import make_epoch_scorer
 from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training import workers
+from rosenblatt.training.workers import WorkerPool
 from rosenblatt.tuning.checkpoints import SearchCheckpoint
 from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.samplers import Sampler
@@ -553,3 +554,20 @@ def test_any_hyperparameter_can_be_searched():
     )
     model = select_model(search, SCHEMA).model
     assert np.isfinite(model.predict_raw(FRAME)).all()
+
+
+class VanishingPool(WorkerPool):
+    """Workers that have lost all machines, for the moment."""
+
+    def __init__(self):
+        super().__init__(1)
+        self.threads = 0
+
+
+def test_a_search_goes_on_when_its_machines_are_lost_while_no_item_is_in_training():
+    spec = Spec.from_hyperparameters(**FAST | {"trials": 3})
+    search = SearchCoordinator(
+        spec.with_search_space(SPACE), make_prepared(), make_workers=lambda _threads: VanishingPool()
+    )
+    search.run()
+    assert len(search.history.trials) == 3

@@ -206,10 +206,10 @@ class SearchCoordinator:
         if self.plan.is_synchronous:
             return self._dispatch_round(workers)
         n_before = self.queue.n_in_flight
-        max_in_flight = workers.threads * (1 + self._queue_depth(workers))
+        max_in_flight = self.threads * (1 + self._queue_depth(workers))  # also if there is no machine at the moment
         while self.queue.n_in_flight < max_in_flight:
             if not self.queue:
-                if self.queue.n_in_flight >= workers.threads and not self._proposes_ahead(workers):
+                if self.queue.n_in_flight >= self.threads and not self._proposes_ahead(workers):
                     break
                 trial = self._next_trial()
                 if trial is None:
