@@ -6,7 +6,7 @@ import pytest
 
 from rosenblatt.cli.machines import Machines
 from rosenblatt.cluster import open as open_module
-from rosenblatt.errors import SpecError
+from rosenblatt.errors import ClusterError, SpecError
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.workers import WorkerPool
 from rosenblatt.tuning import ray_workers
@@ -48,3 +48,27 @@ def test_workers_of_a_cluster_are_started_as_the_options_say(monkeypatch):
         assert isinstance(local, WorkerPool)
         local.close()
     assert events == ["open lab", "close"]
+
+
+def test_workers_of_this_machine_replace_those_of_a_cluster_that_is_lost_later(monkeypatch):
+    messages, errors = [], [ClusterError("lab is lost."), None, ClusterError("lab is lost.")]
+
+    def start(*_arguments):
+        if error := errors.pop(0):
+            raise error
+        return "workers of lab"
+
+    @contextmanager
+    def open_cluster(*_arguments):
+        yield RayConnection("lab")
+
+    monkeypatch.setattr(open_module, "open_cluster", open_cluster)
+    monkeypatch.setattr(ray_workers, "RayWorkers", start)
+    with Machines("lab").open(MLP, messages.append) as make_workers:
+        with pytest.raises(ClusterError):
+            make_workers(1)
+        assert make_workers(1) == "workers of lab"
+        local = make_workers(1)
+        assert isinstance(local, WorkerPool)
+        local.close()
+    assert messages == ["lab is lost. This machine goes on."]

@@ -191,3 +191,16 @@ def test_as_many_networks_are_refitted_as_the_time_allows():
     assert time_budget.max_refit_networks(lambda n: [80.0] + [20.0] * (n - 1)) == 5
     assert time_budget.max_refit_networks(lambda n: [1000.0] * n) == 0
     assert TimeBudget(None, 2, [], []).max_refit_networks(lambda n: [1000.0] * n) == MAX_REFIT_NETWORKS
+
+
+@pytest.mark.torch
+def test_ctrl_c_while_the_workers_of_a_refit_start_keeps_the_result_of_the_search(monkeypatch):
+    search, result = run_search()
+
+    def start_workers():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(search, "start_workers", start_workers)
+    refitted = refit(search, result)
+    assert refitted.model.metadata.interrupted
+    assert refitted.model.networks == result.model.networks

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rosenblatt.cli.options import ask_confirmation
-from rosenblatt.errors import Notify, SpecError
+from rosenblatt.errors import ClusterError, Notify, SpecError
 from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.spec import Spec
 
@@ -68,13 +68,23 @@ class Machines:
         from rosenblatt.tuning.device_workers import DeviceWorker
         from rosenblatt.tuning.ray_workers import RayWorkers
 
-        device = spec.training.device
+        device, has_connected = spec.training.device, False
         with open_cluster(self.on, notify, ask_confirmation(yes=False)) as connection:
 
             def make_workers(threads: int | None) -> Workers:
+                nonlocal has_connected
+
                 def make_local() -> Workers:
                     return WorkerPool(threads) if device == "cpu" else DeviceWorker(device)
 
-                return RayWorkers(connection, notify, make_local, device, self.nodes_per_network)
+                try:
+                    workers = RayWorkers(connection, notify, make_local, device, self.nodes_per_network)
+                except ClusterError as error:
+                    if not has_connected:
+                        raise
+                    notify(f"{error} This machine goes on.")  # with the refit of a search
+                    return make_local()
+                has_connected = True
+                return workers
 
             yield make_workers

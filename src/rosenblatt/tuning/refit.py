@@ -19,6 +19,7 @@ from rosenblatt.tuning.selection import SearchResult
 from rosenblatt.tuning.time_budget import runs_all_epochs
 from rosenblatt.tuning.trial import Trial
 from rosenblatt.tuning.work_queue import WorkItem, WorkResult
+from rosenblatt.tuning.workers import Workers
 
 OPEN_ENDED_SCHEDULES = ("constant", "plateau")  # learning rate schedules that do not decay to zero at the last epoch
 
@@ -95,9 +96,10 @@ def _train(
         for trial in trials
         for index in range(len(trial.folds.members))
     ]
-    workers, n_done = search.start_workers(), 0
-    deadline, started = search.time_budget.deadline, time.monotonic()
+    workers: Workers | None = None
+    deadline, started, n_done = search.time_budget.deadline, time.monotonic(), 0
     try:
+        workers = search.start_workers()
         for item in items:
             workers.submit(item)
         while n_done < len(items) and (deadline is None or time.monotonic() < deadline):
@@ -109,7 +111,8 @@ def _train(
     except KeyboardInterrupt:
         return True
     finally:
-        workers.close()
+        if workers:
+            workers.close()
     return False
 
 
