@@ -37,10 +37,13 @@ class NetworkTraining:
     ) -> Generator[EpochRecord, None, None]:
         """Train all members; yield a record after each epoch of a member, as `population.train`."""
         trials = [self._make_trial(number, member, rows) for number, member in enumerate(members)]
+        folds = [Fold(member.state.order.copy(), member.validation) for member in members]  # sent to machines once
         workers = self._make_workers(threads)
         try:
-            for trial, member in zip(trials, members, strict=True):
-                workers.submit(_next_item(trial, member, scorer, member.n_epochs + 1))
+            for trial, fold, member in zip(trials, folds, members, strict=True):
+                workers.submit(
+                    WorkItem(trial, 0, fold, min(member.n_epochs + 1, member.epochs), scorer, is_last_rung=False)
+                )
             n_running = len(members)
             while n_running:
                 result = _wait(workers)
@@ -56,7 +59,8 @@ class NetworkTraining:
                     n_running -= 1
                 else:
                     n_new = max(int(ITEM_DURATION_S * (member.n_epochs - n_before) / max(result.seconds, 1e-3)), 1)
-                    workers.submit(_next_item(trial, member, scorer, member.n_epochs + n_new))
+                    target_epochs = min(member.n_epochs + n_new, member.epochs)
+                    workers.submit(WorkItem(trial, 0, folds[result.trial], target_epochs, scorer, is_last_rung=False))
                 for record in member.history[n_before - member.n_dropped :]:
                     is_last = is_done and not member.failure and record.epoch == member.n_epochs
                     yield record._replace(member=result.trial, last=is_last)
@@ -70,11 +74,6 @@ class NetworkTraining:
         trial = Trial(number, proposal, TrialFolds([member]), rows=rows)
         trial.statistics.epochs = member.n_epochs
         return trial
-
-
-def _next_item(trial: Trial, member: Member, scorer: EpochScorer | None, target_epochs: int) -> WorkItem:
-    fold = Fold(member.state.order, member.validation)
-    return WorkItem(trial, 0, fold, min(target_epochs, member.epochs), scorer, is_last_rung=False)
 
 
 def _wait(workers: Workers) -> WorkResult | None:
