@@ -126,3 +126,24 @@ def test_shared_objects_may_refer_to_others():
     keys = [shared.key for shared in packer.take_new()]
     assert keys == sorted(keys) == list(packed.keys)  # each after those that it refers to
     assert packer.take_new() == []
+
+
+@pytest.mark.parametrize("damage", ["shape", "type", "rows", "predictions", "epochs"])
+def test_a_network_that_does_not_fit_its_trial_is_refused(damage):
+    (item, *_) = make_items(1)
+    packed, elsewhere = Machine().receive(ItemPacker(), item)
+    result, folds = elsewhere(STOP), elsewhere.trial.folds
+    state = folds.members[item.index].state
+    if damage == "predictions":
+        folds.out_of_fold_predictions[item.index] = np.zeros((1, 1), np.float32)
+    else:
+        folds.members[item.index].state = {
+            "shape": state._replace(theta=state.theta[:1]),
+            "type": state._replace(m=state.m.astype(np.float64)),
+            "rows": state._replace(order=state.order + 10**9),
+            "epochs": state,
+        }[damage]
+    back = send_back(packed.attempt, elsewhere, result, first_epoch=int(damage == "epochs"))
+    with pytest.raises(ClusterError, match="sent a network that does not fit trial 0"):
+        back.install(item)
+    assert not item.trial.folds.out_of_fold_predictions

@@ -206,12 +206,32 @@ class PackedResult:
         if not record.has_member:
             return
         member = item.trial.fold_member(item.index, item.fold)
+        self._check(member, item)
         member.state = MemberState(**{name: arrays[name] for name in MemberState._fields})
         member.best, member.best_epoch, member.best_score = arrays["best"], record.best_epoch, record.best_score
         member.history[record.first_epoch :] = record.history
         member.failure, member.finished = record.member_failure, record.finished
         if "predictions" in arrays:
             folds.out_of_fold_predictions[item.index] = arrays["predictions"]
+
+    def _check(self, member: Member, item: WorkItem) -> None:
+        """Raise ClusterError unless the arrays fit the member: compiled code relies on their sizes."""
+        arrays, state, rows = self._arrays, member.state, item.fold.train
+        has_fixed_sizes = member.spec.network.kind != "perceptron"
+        order, best, predictions = (arrays.get(name, _NO_ROWS) for name in ("order", "best", "predictions"))
+        fits = (
+            arrays.keys() - {"predictions"} == {*MemberState._fields, "best"}
+            and self._record.first_epoch == len(member.history)
+            and all(arrays[name].dtype == array.dtype for name, array in state._asdict().items())
+            and order.shape == state.order.shape
+            and (not order.size or (order.min() >= 0 and order.max() <= rows.max()))
+            and ("predictions" not in arrays or len(predictions) == item.fold.validation.size)
+        )
+        if fits and has_fixed_sizes:
+            fits = all(arrays[name].shape == array.shape for name, array in state._asdict().items())
+            fits &= best.shape in ((0,), state.theta.shape)
+        if not fits:
+            raise ClusterError(f"A machine of the cluster sent a network that does not fit trial {item.trial.number}.")
 
 
 def pack_results(results: Iterable[tuple[Attempt, int, WorkItem, WorkResult]]) -> bytes:
