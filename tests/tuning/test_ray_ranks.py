@@ -1,5 +1,6 @@
 """Networks that are trained by several machines of a cluster together."""
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -14,7 +15,10 @@ from rosenblatt.training.population import train
 from rosenblatt.training.workers import WorkerPool
 from rosenblatt.tuning import network_training
 from rosenblatt.tuning.network_training import NetworkTraining
-from rosenblatt.tuning.ray_connection import RayConnection
+from rosenblatt.tuning.packing import Attempt, PackedItem
+from rosenblatt.tuning.ray_connection import RayConnection, read_report
+from rosenblatt.tuning.ray_dispatch import Node
+from rosenblatt.tuning.ray_ranks import MAX_FAILED_MEETINGS, RankDriver, _Group
 from rosenblatt.tuning.ray_workers import RayWorkers
 from tests.training.media import make_member, make_rows
 from tests.waiting import wait_until
@@ -91,3 +95,17 @@ def test_a_network_goes_on_with_the_machines_that_are_left(tmp_path, monkeypatch
     assert any("the machine was lost" in message for message in cluster.messages)
     (notice,) = (message for message in cluster.messages if "each network" in message)
     assert notice == "each network is trained by 1 machine of 2, with the same batches"
+
+
+def test_machines_that_cannot_reach_one_another_are_an_error():
+    reports, item = io.BytesIO(), PackedItem(Attempt(0, 0, 1), (), b"")
+    driver = RankDriver(None, reports, "cpu", 2)
+    nodes = [Node(name, name, 1, {}, None) for name in "ab"]
+    for _ in range(MAX_FAILED_MEETINGS):
+        nodes[0].assigned[item.attempt] = item
+        driver._on_lead_end(_Group(item, nodes, ["10.0.0.1", "10.0.0.2"], 0), nodes[0], "2 ranks did not meet")
+    reports.seek(0)
+    assert read_report(reports).header["message"] == (
+        "'a' and 'b' cannot train a network together: 2 ranks did not meet. Train without --nodes-per-network."
+    )
+    assert read_report(reports) is None

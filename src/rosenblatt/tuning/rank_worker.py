@@ -46,8 +46,8 @@ class RankWorker(NodeWorker):
         self._listener = Listener(host, secret)
         return self._listener.rendezvous.port
 
-    def lead(self, attempt: Attempt, content: bytes, host: str, size: int) -> Collection | None:
-        """Train an item as rank 0 of `size`; return its result, or None if a rank was lost."""
+    def lead(self, attempt: Attempt, content: bytes, host: str, size: int) -> Collection | str:
+        """Train an item as rank 0 of `size`; return its result, or why a rank was lost."""
         from rosenblatt.training.torch.data_parallel import lead
         from rosenblatt.training.torch.ranks import RankLostError, Ranks
 
@@ -59,8 +59,8 @@ class RankWorker(NodeWorker):
             try:
                 ranks = Ranks(cast("Listener", self._listener), 0, size, host, self._torch_device)
                 result = item(self._workers.stop, partial(lead, ranks=ranks, threads=self._n_cores))
-            except RankLostError:
-                return None
+            except RankLostError as error:
+                return str(error)
         return Collection([attempt], result.seconds, pack_results([(attempt, n_before, item, result)]))
 
     def follow(self, content: bytes, address: tuple[str, int, str], host: str, rank: int, size: int) -> None:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
 
-from rosenblatt.errors import format_count
+from rosenblatt.errors import format_count, format_list
 from rosenblatt.tuning.node_worker import Collection
 from rosenblatt.tuning.packing import PackedItem
 from rosenblatt.tuning.rank_worker import RankWorker
 from rosenblatt.tuning.ray_connection import write_report
 from rosenblatt.tuning.ray_dispatch import Node, RayDriver
+
+MAX_FAILED_MEETINGS = 5  # of machines in succession, none of which was lost, after which they cannot train together
 
 
 @dataclass
@@ -46,6 +48,7 @@ class RankDriver(RayDriver):
         super().__init__(ray, reports, device)
         self._nodes_per_network, self._last_size = nodes_per_network, nodes_per_network
         self._busy: dict[int, _Group] = {}  # by the id of the machine
+        self._n_failed_meetings = 0
 
     def _collect(self, node: Node) -> None:
         """Do nothing, because `lead` returns the results."""
@@ -101,14 +104,20 @@ class RankDriver(RayDriver):
                 on_result = partial(self._release, node)
             self._call(node, ref, on_result)
 
-    def _on_lead_end(self, group: _Group, node: Node, collection: Collection | None) -> None:
+    def _on_lead_end(self, group: _Group, node: Node, outcome: Collection | str) -> None:
         """Report the result of an item, or train it again if a machine was lost."""
         self._release(node)
-        if collection is not None:
-            self._on_collected(node, collection)
+        if isinstance(outcome, Collection):
+            self._n_failed_meetings = 0
+            self._on_collected(node, outcome)
             return
         node.n_open_calls -= 1
         self._put_back(group)
+        self._n_failed_meetings += 1
+        if self._n_failed_meetings >= MAX_FAILED_MEETINGS and self._closes_at is None:
+            names = format_list([other.name for other in group.nodes])
+            message = f"{names} cannot train a network together: {outcome}. Train without --nodes-per-network."
+            write_report(self._reports, "error", name="ClusterError", message=message)
 
     def _put_back(self, group: _Group) -> None:
         leader, item = group.nodes[0], group.item
@@ -120,6 +129,7 @@ class RankDriver(RayDriver):
 
     def _lose(self, node: Node, reason: str, *, is_machine_alive: bool) -> None:
         """Forget an actor as the others do; a group that waits for its data starts again without it."""
+        self._n_failed_meetings = 0
         group = self._busy.get(id(node))
         super()._lose(node, reason, is_machine_alive=is_machine_alive)
         self._release(node)
