@@ -81,6 +81,15 @@ def test_a_failed_experiment_names_its_status_and_last_line(sqlite, add):
     }
 
 
+def test_a_failed_experiment_without_its_output_ends_no_runner(sqlite, add):
+    add(f"rm -r '{queue_runner.Artifacts(sqlite.url, sqlite).folder}/queue'; exit 3", "true")
+    ended, _ = run_queue(sqlite)
+    assert {experiment.number: (experiment.state, experiment.reason) for experiment in ended} == {
+        1: ("failed", "exit status 3: its output cannot be read: No such file or directory"),
+        2: ("finished", ""),
+    }
+
+
 def test_workers_run_at_the_same_time_and_share_the_cores(sqlite, add, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(queue_runner, "cores", lambda: 8)

@@ -46,6 +46,7 @@ COMMAND = (sys.executable, "-P", "-m", "rosenblatt")
 POLL_INTERVAL_S = 0.1  # seconds between two looks at the processes
 HEARTBEAT_INTERVAL_S = 1.0  # seconds between two signs of life, and looks at the queue
 MAX_REASON_LENGTH = 200  # characters of the last line of the output
+MAX_LINE_BYTES = 4096  # at the end of the output, in which that line is looked for
 INTERRUPTED = "its runner was stopped"
 
 
@@ -175,9 +176,9 @@ class QueueRunner:
             return "finished", ""
         if process.is_asked_to_end and number not in self._cancelled:
             return "waiting", INTERRUPTED
-        cause = f"exit status {status}" if status > 0 else f"signal {signal.Signals(-status).name}"
-        lines = _log_path(self._store, number).read_text(errors="replace").strip().splitlines()
-        return "failed", redact(f"{cause}: {lines[-1] if lines else ''}"[:MAX_REASON_LENGTH])
+        names = {number.value: number.name for number in signal.Signals}
+        cause = f"exit status {status}" if status > 0 else f"signal {names.get(-status, -status)}"
+        return "failed", redact(f"{cause}: {_last_line(_log_path(self._store, number))}"[:MAX_REASON_LENGTH])
 
     def _start_next(self) -> bool:
         """Start the next experiment; returns False if none waits."""
@@ -272,6 +273,17 @@ def hash_source(store: Store, experiment: NewExperiment) -> str:
 def _log_path(store: Store, number: int) -> Path:
     """The file of the output of an experiment that runs on this machine."""
     return Artifacts(store.url, store).folder / "queue" / str(number) / "log.txt"
+
+
+def _last_line(log: Path) -> str:
+    """The last line of a log, which may be long, or removed by its user."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - MAX_LINE_BYTES, 0))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError as error:
+        return f"its output cannot be read: {error.strerror}"
+    return lines[-1] if lines else ""
 
 
 def _find_resumable(store: Store, run: str | None) -> str | None:
