@@ -26,6 +26,7 @@ def test_lines_name_machines_and_what_differs(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        ("-oProxyCommand=reboot@a", "line 2: '-oProxyCommand=reboot@a' is no machine."),
         ("a core=8", "line 2: 'core=8' is no option of a machine. Did you mean 'cores'?"),
         ("a cores=eight", "line 2: cores=eight is no number"),
         ("a cores=0", "line 2: cores=0 is not between 1"),

@@ -46,7 +46,7 @@ class CloudFile(MachinePool):
     head_machine: Text | None = None  # machine type of the head, which trains nothing; by default `machine`
     spot: bool = False  # cheaper machines that the provider may take away; never the head
     disk_gb: Annotated[int, Field(ge=30, le=65_536)] = 100
-    user: Text = "ubuntu"  # of the image
+    user: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] = "ubuntu"  # of the image
     price_per_hour: Annotated[float, Field(gt=0)] | None = None  # of one machine, in any currency
     head_price_per_hour: Annotated[float, Field(gt=0)] | None = None
 

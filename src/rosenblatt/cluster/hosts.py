@@ -13,7 +13,7 @@ OPTIONS = ("cores", "gpus", "python")
 MAX_COUNT = 65_536  # cores or GPUs of one machine
 MAX_PORT = 65_535
 _TARGET = re.compile(
-    r"(?:(?P<user>[^@\s]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(?::(?P<port>\d+))?"
+    r"(?:(?P<user>[^-@\s][^@\s]*)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(?::(?P<port>\d+))?"
 )
 
 
