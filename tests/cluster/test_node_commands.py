@@ -15,7 +15,7 @@ import pytest
 from rosenblatt.cluster import node_commands
 from rosenblatt.cluster.node_commands import StartRequest, report, start, stop
 from rosenblatt.cluster.node_process import cluster_processes
-from rosenblatt.cluster.node_state import NodeConfig, ProcessId, read_state
+from rosenblatt.cluster.node_state import NodeConfig, NodeState, ProcessId, read_state
 from rosenblatt.cluster.security import CertificateAuthority
 from tests.waiting import wait_until
 
@@ -120,3 +120,21 @@ def test_folders_of_nodes_that_ended_long_ago_are_removed(state_home, monkeypatc
     monkeypatch.setattr(node_commands, "KEEP_FOLDERS_S", -1)
     node_commands.remove_old_folders(folder.parent)
     assert not folder.exists()
+
+
+def test_a_node_ends_when_its_lease_is_removed(start_node):
+    state = start_node(lease_s=300.0)
+    folder = Path(state.folder)
+    (folder / "lease").unlink()
+    wait_until(lambda: read_state(folder).phase == "ended", description="the node to end")
+    assert not list(cluster_processes(CLUSTER))
+
+
+def test_the_folder_of_a_node_of_another_machine_is_kept_though_its_process_does_not_run_here(tmp_path):
+    folder = tmp_path / "abc-0"
+    folder.mkdir()
+    process = ProcessId(pid=2**22 + 1, start="another boot:1")
+    NodeState(folder=str(folder), phase="ready", supervisor=process, machine="lab7").write()
+    os.utime(folder, (0, 0))
+    node_commands.remove_old_folders(tmp_path)
+    assert read_state(folder).phase == "ready"

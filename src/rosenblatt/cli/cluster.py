@@ -106,7 +106,7 @@ def status(name: str | None, as_json: bool) -> None:
     from rosenblatt.cluster.up import report_nodes
 
     if name is None:
-        records, clouds = list_records(), list_clouds()
+        records, clouds = list_records(make_reporter(as_json)), list_clouds()
         if as_json:
             described = [*map(_describe, records), *({"name": cloud, "kind": "cloud"} for cloud in clouds)]
             click.echo(json.dumps(described, indent=2))
@@ -162,9 +162,13 @@ def down(names: tuple[str, ...], take_all: bool, forget: bool) -> None:
     if bool(names) == take_all:
         raise click.UsageError("Name the clusters to take down, or give --all.")
     clouds = [name for name in list_clouds() if take_all or name in names]
-    records = list_records() if take_all else [read_record(name) for name in names if name not in clouds]
-    reporter = make_reporter(False)
-    is_down = True
+    reporter, unreadable = make_reporter(False), list[str]()
+    records = (
+        list_records(unreadable.append) if take_all else [read_record(name) for name in names if name not in clouds]
+    )
+    for message in unreadable:
+        reporter(message)
+    is_down = not unreadable
     for name in clouds:
         take_cloud_down(name, reporter)
     for record in records:

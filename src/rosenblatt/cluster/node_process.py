@@ -101,7 +101,12 @@ class Supervisor:
     def _is_lease_over(self) -> bool:
         if self._config.lease_s is None:
             return False
-        age = time.time() - (self._folder / LEASE_FILE).stat().st_mtime
+        try:
+            age = time.time() - (self._folder / LEASE_FILE).stat().st_mtime
+        except FileNotFoundError:  # its folder was removed: nobody knows of the node any more
+            return True
+        except OSError:  # of a file system that does not answer at the moment
+            return False
         return age > self._config.lease_s
 
     def _on_signal(self, number: int, _: object) -> None:

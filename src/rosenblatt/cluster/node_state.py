@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 STATE_FILE, LEASE_FILE, LOG_FILE, LOGS_FOLDER, CONFIG_FILE = "state.json", "lease", "node.log", "logs", "config.json"
 
@@ -71,9 +72,11 @@ class NodeState(BaseModel):
         supervisor: the process that started Ray and ends it, a process group and session of its own.
         head: address and port of the head.
         temp_folder: Ray's folder for sessions.
+        machine: on which it runs; several may share the folders of their nodes.
     """
 
     phase: Literal["starting", "ready", "ended"] = "starting"
+    machine: str = Field(default_factory=socket.gethostname)
     reason: str = ""
     folder: str
     supervisor: ProcessId | None = None
@@ -110,11 +113,12 @@ class NodeReport(BaseModel):
 
 
 def read_state(folder: Path) -> NodeState:
-    """Read the state of a node; one whose supervisor has vanished, or that was never started, has ended."""
+    """Read the state of a node; it has ended if it was never started, or its supervisor vanished from this machine."""
     try:
         state = NodeState.model_validate_json((folder / STATE_FILE).read_text())
     except FileNotFoundError:
         return NodeState(folder=str(folder), phase="ended", reason="it was not started")
-    if state.phase != "ended" and state.supervisor and not state.supervisor.is_running():
+    is_here = state.machine == socket.gethostname()
+    if is_here and state.phase != "ended" and state.supervisor and not state.supervisor.is_running():
         return state.model_copy(update={"phase": "ended", "reason": "its supervisor was killed"})
     return state

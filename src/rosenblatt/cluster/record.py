@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rosenblatt.cluster.node_state import ProcessId
 from rosenblatt.cluster.nodes import Node
-from rosenblatt.errors import ClusterError, did_you_mean, format_list
+from rosenblatt.errors import ClusterError, Notify, did_you_mean, format_list
 from rosenblatt.runs.store.locations import state_home
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -25,6 +26,7 @@ class ClusterRecord(BaseModel):
         head: address and port of the head; "" while the cluster starts.
         nodes: the head first.
         owner: the process that the cluster ends with; None if the cluster stays.
+        machine: of the owner, since several machines may share this user's folders.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,11 +37,12 @@ class ClusterRecord(BaseModel):
     head: str = ""
     nodes: tuple[Node, ...]
     owner: ProcessId | None = None
+    machine: str = Field(default_factory=socket.gethostname)
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether it should have ended with a process that was killed."""
-        return self.owner is not None and not self.owner.is_running()
+        """Whether it should have ended with a process of this machine that was killed."""
+        return self.owner is not None and self.machine == socket.gethostname() and not self.owner.is_running()
 
 
 def records_folder() -> Path:
@@ -86,9 +89,15 @@ def remove_record(name: str) -> None:
     _path(name).unlink(missing_ok=True)
 
 
-def list_records() -> list[ClusterRecord]:
-    """All recorded clusters, by name."""
-    return [read_record(path.stem) for path in sorted(records_folder().glob("*.json"))]
+def list_records(notify: Notify = print) -> list[ClusterRecord]:
+    """All recorded clusters, by name; says which records cannot be read."""
+    records = []
+    for path in sorted(records_folder().glob("*.json")):
+        try:
+            records.append(read_record(path.stem))
+        except ClusterError as error:
+            notify(str(error))
+    return records
 
 
 def read_record(name: str) -> ClusterRecord:

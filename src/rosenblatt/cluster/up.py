@@ -232,7 +232,7 @@ def take_down(record: ClusterRecord, notify: Notify) -> bool:
 
 def take_down_abandoned(notify: Notify) -> None:
     """Take down clusters that should have ended with a process that was killed."""
-    for record in list_records():
+    for record in list_records(notify):
         if record.is_abandoned:
             notify(f"Taking down {record.name!r}, whose command was killed.")
             take_down(record, notify)
