@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rosenblatt.errors import Notify
+from rosenblatt.errors import Notify, SpecError
 
 if TYPE_CHECKING:
     from rosenblatt.data.table import TableFormat
@@ -259,6 +259,17 @@ def _add_options(options: Mapping[str, Decorator], names: tuple[str, ...]) -> De
         return command
 
     return decorate
+
+
+def parse_pairs(_context: click.Context, option: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    """Parse values of the form NAME=VALUE; the message does not repeat a value, which may be a secret."""
+    values = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise SpecError(f"Expected NAME=VALUE after {option.opts[0]}, but got {name!r} without '='.")
+        values[name] = value
+    return values
 
 
 def make_reporter(as_json: bool) -> Notify:

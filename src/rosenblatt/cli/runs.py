@@ -15,6 +15,7 @@ from rosenblatt.cli.options import (
     ask_secret,
     confirm,
     make_reporter,
+    parse_pairs,
     shared_options,
     tracking_options,
 )
@@ -31,17 +32,6 @@ FORMATS = ("parquet", "csv", "tensorboard", "mlflow")
 EXIT_RESULTS_DIFFER, EXIT_NOT_RUN = 1, 3  # exit statuses of `runs reproduce` unless the results are the same
 
 
-def _parse_pairs(_context: click.Context, option: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
-    """Parse values of the form NAME=VALUE; the message does not repeat a value, which may be a secret."""
-    values = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise SpecError(f"Expected NAME=VALUE after {option.opts[0]}, but got {name!r} without '='.")
-        values[name] = value
-    return values
-
-
 def _inherit_store(context: click.Context, _option: click.Parameter, store: str | None) -> str | None:
     return store or context.obj
 
@@ -52,7 +42,7 @@ _secret_option = click.option(
     "secrets",
     multiple=True,
     metavar="NAME=VALUE",
-    callback=_parse_pairs,
+    callback=parse_pairs,
     help="Value of the argument --NAME, which was masked when it was recorded; asked for on a terminal.",
 )
 _yes_option = click.option("--yes", is_flag=True, help="Do not ask before running code that another user recorded.")
@@ -62,11 +52,14 @@ _all_option = click.option("--all", "show_all", is_flag=True, help="Print long t
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("-m", "is_module", is_flag=True, help="SCRIPT is the name of a module, as with python -m.")
 @click.option("--data", multiple=True, metavar="PATH", help="Data read by Polars and similar; --reuse checks them.")
-@click.option("--tag", "tags", multiple=True, metavar="NAME=WORD", callback=_parse_pairs, help="Tag of the run.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME=WORD", callback=parse_pairs, help="Tag of the run.")
+@click.option("--on", metavar="PLACE", help="Run on another machine: a file of hosts, or a cluster that is up.")
 @tracking_options("experiment", "name", "reuse", "store")
 @click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def run(script: str, arguments: tuple[str, ...], reuse: bool, store: str | None, **options: Any) -> None:
+def run(
+    script: str, arguments: tuple[str, ...], on: str | None, reuse: bool, store: str | None, **options: Any
+) -> None:
     """Run a Python script and record it: source, environment, arguments, input files, output.
 
     \b
@@ -74,6 +67,7 @@ def run(script: str, arguments: tuple[str, ...], reuse: bool, store: str | None,
     rosenblatt run --experiment mnist --tag who=ana train.py
     rosenblatt run -m package.train -- --lr 0.1
     rosenblatt run --reuse --data rows.parquet train.py
+    rosenblatt run --on hosts.txt train.py -- --lr 0.1
 
     The script needs no changes. To record metrics as well, add:
 
@@ -81,10 +75,14 @@ def run(script: str, arguments: tuple[str, ...], reuse: bool, store: str | None,
     with rosenblatt.track() as run:
         run.log({"loss": loss}, step=epoch)
     """
+    from rosenblatt.cli.script_machine import check_script_arguments, run_on_machine
     from rosenblatt.runs.launch import LaunchRequest, launch
 
+    check_script_arguments(script, arguments)
     script_arguments = arguments[1:] if arguments[:1] == ("--",) else arguments
     request = LaunchRequest(script, script_arguments, **options)
+    if on:
+        sys.exit(run_on_machine(request, on, store, reuse=reuse))
     status, launched_run = launch(request, store=store, reuse=reuse)
     if launched_run.reused:
         click.echo(f"run: {launched_run.id}, finished earlier with the same inputs; nothing was run", err=True)

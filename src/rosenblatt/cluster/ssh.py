@@ -108,6 +108,12 @@ def ssh_command(host: Host, command: Sequence[str]) -> tuple[str, ...]:
     return (*_options(host), "-o", "ControlPath=none", _target(host), f"exec {shlex.join(command)}")
 
 
+def copy_command(host: Host, path: str, target: str) -> str:
+    """The command by which the user copies a folder of a machine to this one."""
+    port = ["-P", str(host.port)] if host.port else []
+    return shlex.join(["scp", "-r", *port, f"{_target(host)}:{path}", target])
+
+
 def _options(host: Host) -> list[str]:
     settings = {
         "BatchMode": "yes",

@@ -122,7 +122,7 @@ def _print_facts(console: Console, run: RunDetails) -> None:
         "source": _format_source(run.source) if run.source else "",
         "command": " ".join(run.command),
         "folder": run.folder,
-        "machine": run.machine,
+        "machine": f"{run.machine} ({run.host})" if run.host else run.machine,
         "environment": _format_environment(run.environment) if run.environment else "",
         "peak memory": f"{run.peak_memory / 2**20:,.0f} MiB" if run.peak_memory else "",
         "child runs": f"{run.child_runs:,} (rosenblatt runs --of {run.id})" if run.child_runs else "",

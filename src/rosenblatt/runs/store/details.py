@@ -101,6 +101,7 @@ class RunDetails(RunRecord):
     sequence: int = 0  # number of runs that its process began before
     folder: str = ""
     machine: str = ""
+    host: str = ""  # the same, as a file of hosts names it
     user: str = ""
     user_id: int | None = None
     process: int = -1

@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,7 @@ class Spool:
 
     def add(self, rows: dict[str, list[Row]]) -> None:
         """Append a batch. Raises OSError or StorageError if there is no folder for it."""
-        batch = {"writer": _describe_process(), "rows": rows}
-        line = json.dumps(batch, default=_encode_bytes, ensure_ascii=True).encode() + b"\n"
+        line = format_batch(rows)
         if self._descriptor is None:
             self._folder = self._folder or open_spool(self._url, create=True)
             self._descriptor = _create_file(self._folder, self._name, line)
@@ -114,6 +114,22 @@ def pending_files(url: str, suffix: str = SPOOL_SUFFIX) -> list[Path]:
     return []
 
 
+def format_batch(rows: Mapping[str, Sequence[Row]]) -> bytes:
+    """Format a batch as a line of a spool."""
+    batch = {"writer": _describe_process(), "rows": rows}
+    return json.dumps(batch, default=_encode_bytes, ensure_ascii=True).encode() + b"\n"
+
+
+def parse_batch(line: bytes) -> dict[str, list[Row]]:
+    """Read a line of a spool. Raises StoreError if it has other than the tables, columns and types of a store."""
+    try:
+        rows = json.loads(line, object_hook=_decode_bytes)["rows"]
+        check_rows(rows)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(f"it is no batch of records ({error})") from error
+    return dict(rows)
+
+
 def _describe_process() -> dict[str, Any]:
     return {"user": user_name(), "host": socket.gethostname(), "process": os.getpid()}
 
@@ -176,7 +192,7 @@ def _deliver(folder: PrivateFolder, name: str, descriptor: int, store: Store, no
             if not line.endswith(b"\n"):
                 break
             try:
-                store.write(_parse_batch(line))
+                store.write(parse_batch(line))
                 n_delivered += 1
             except StoreUnavailableError:
                 raise
@@ -198,16 +214,6 @@ def _keep_rejected(folder: PrivateFolder, name: str, lines: list[bytes]) -> None
     with os.fdopen(descriptor, "r+b", buffering=0) as file:
         existing = set(file.read().splitlines(keepends=True))
         _append(descriptor, b"".join(line for line in lines if line not in existing))
-
-
-def _parse_batch(line: bytes) -> dict[str, list[Row]]:
-    """Read a batch. Raises StoreError if it has other than the tables, columns and types of a store."""
-    try:
-        rows = json.loads(line, object_hook=_decode_bytes)["rows"]
-        check_rows(rows)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise StoreError(f"it is no batch of records ({error})") from error
-    return dict(rows)
 
 
 def _encode_bytes(value: Any) -> Any:
