@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty
+from threading import Timer
 
 import pytest
 
@@ -263,6 +264,23 @@ def test_a_silent_driver_is_replaced(cluster, monkeypatch):
     search.run()
     assert_equal_searches(search, local_search())
     assert "no report for 2.5 s" in cluster.messages[1]
+
+
+@pytest.mark.slow_cluster
+def test_a_cluster_that_starts_machines_on_demand_is_given_their_time(cluster, monkeypatch):
+    monkeypatch.setattr(ray_workers, "START_TIMEOUT_S", 0.5)
+    cluster.set()
+    with pytest.raises(ClusterError, match=r"has no machine that is ready after 0\.5 s"):
+        cluster.workers()
+    connection = replace(cluster.connection(), machine_start_s=60.0)
+    timer = Timer(2.0, cluster.set, kwargs={"a": 1})
+    timer.start()
+    workers = RayWorkers(connection, cluster.messages.append, lambda: WorkerPool(2))
+    try:
+        assert workers.threads == 1
+    finally:
+        workers.close()
+        timer.join()
 
 
 @pytest.mark.slow_cluster

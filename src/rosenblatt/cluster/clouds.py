@@ -18,7 +18,7 @@ from rosenblatt.cluster.ray_launcher import HeadLocation, call_ray, check_launch
 from rosenblatt.cluster.security import CertificateAuthority
 from rosenblatt.errors import ClusterError, Notify, format_count, format_list
 from rosenblatt.runs.store.locations import state_home
-from rosenblatt.tuning.ray_connection import DRIVER_MODULE, RayConnection
+from rosenblatt.tuning.ray_connection import CLOUD_MACHINE_START_S, DRIVER_MODULE, RayConnection
 
 CLUSTER_FILE, RAY_FILE, ID_FILE = "cluster.yaml", "ray.yaml", "id"
 ID_BYTES = 6
@@ -175,7 +175,8 @@ def connect_to_cloud(name: str) -> RayConnection:
     if not isinstance(file, CloudFile):
         raise ClusterError(f"The record {str(folder)!r} of the cluster {name!r} is damaged.")
     head = locate_cloud(name)
-    return RayConnection(name, driver_command(file, head, (folder / ID_FILE).read_text()), {}, "auto")
+    command = driver_command(file, head, (folder / ID_FILE).read_text())
+    return RayConnection(name, command, {}, "auto", CLOUD_MACHINE_START_S)
 
 
 def locate_cloud(name: str) -> HeadLocation:

@@ -12,7 +12,7 @@ from rosenblatt.cluster.cluster_file import KubernetesFile
 from rosenblatt.cluster.ray_demand import MACHINE_RESOURCE
 from rosenblatt.cluster.security import AUTHORITY_KEY_FILE, CA_FILE, CERTIFICATE_FILE, KEY_FILE, CertificateAuthority
 from rosenblatt.cluster.settings import FAILURE_DETECTION
-from rosenblatt.tuning.ray_connection import DRIVER_MODULE, RayConnection
+from rosenblatt.tuning.ray_connection import CLOUD_MACHINE_START_S, DRIVER_MODULE, RayConnection
 
 AUTHORITY_FOLDER, CERTIFICATE_FOLDER = "/etc/rosenblatt/authority", "/etc/rosenblatt/certificate"
 _POD_ADDRESS = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
@@ -50,7 +50,8 @@ def connect_to_kubernetes(file: KubernetesFile) -> RayConnection:
     driver = ("python", "-P", "-m", DRIVER_MODULE)
     demand = ("python", "-P", "-m", "rosenblatt.cluster.ray_demand", "auto", str(file.max_machines), *driver)
     pod = ("--namespace", file.namespace, f"service/{_head_service(file)}", "--container", "ray-head")
-    return RayConnection(file.name, ("kubectl", "exec", "--stdin", *pod, "--", *demand), {}, "auto")
+    command = ("kubectl", "exec", "--stdin", *pod, "--", *demand)
+    return RayConnection(file.name, command, {}, "auto", CLOUD_MACHINE_START_S)
 
 
 def _cluster_spec(file: KubernetesFile, ray_version: str) -> dict[str, Any]:

@@ -91,8 +91,12 @@ def open_slurm(
         )
     cluster_id = secrets.token_hex(6)
     folder = state_home() / "slurm" / cluster_id
-    _prepare_folder(folder)
-    job, is_over = _submit(request, folder, executor), Event()
+    try:
+        _prepare_folder(folder)
+        job, is_over = _submit(request, folder, executor), Event()
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # it has the key of an authority
+        raise
     renewal = Thread(target=_renew_lease, args=(folder, is_over), name="rosenblatt-lease", daemon=True)
     renewal.start()
     try:

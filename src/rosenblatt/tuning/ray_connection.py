@@ -15,6 +15,7 @@ from typing import IO, Any, NamedTuple
 _LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 2**28
 _CHUNK_BYTES = 2**20
+CLOUD_MACHINE_START_S = 1800.0  # for a machine to boot and to install its environment
 DRIVER_MODULE = "rosenblatt.tuning.ray_driver"
 
 
@@ -27,12 +28,14 @@ class RayConnection:
         command: starts a driver, which talks over standard input and output; through SSH for other machines.
         environment: variables that the driver sets before it imports Ray.
         address: of the head for the driver: `10.0.0.1:6379`, `ray://head:10001`, or `auto` for a node of this machine.
+        machine_start_s: seconds that a machine may take until it is ready, if the cluster starts machines on demand.
     """
 
     name: str
     command: tuple[str, ...] = (sys.executable, "-P", "-m", DRIVER_MODULE)
     environment: Mapping[str, str] = field(default_factory=dict)
     address: str = "auto"
+    machine_start_s: float = 0.0
 
 
 class Message(NamedTuple):

@@ -140,7 +140,7 @@ class RayWorkers(MessageQueue):
                 raise ClusterError("The workers are closed.")
             self._connecting = driver = _Driver(self._connection, work, self._on_report, self._on_driver_end)
         try:
-            driver.wait_until_started(timeout)
+            driver.wait_until_started(max(timeout, self._connection.machine_start_s))
         except BaseException:
             driver.kill()
             raise
@@ -157,8 +157,8 @@ class RayWorkers(MessageQueue):
             self._driver.kill(f"no report for {SILENCE_TIMEOUT_S:g} s")
         elif self._nodes:
             self._has_nodes_since = now
-        elif now - self._has_nodes_since > EMPTY_TIMEOUT_S:
-            self._driver.kill(f"no machine for {EMPTY_TIMEOUT_S:g} s")
+        elif now - self._has_nodes_since > (timeout := max(EMPTY_TIMEOUT_S, self._connection.machine_start_s)):
+            self._driver.kill(f"no machine for {timeout:g} s")
 
     def _on_driver_end(self, driver: _Driver) -> None:
         """Connect again, or continue on this machine, when a driver has ended that should not."""
@@ -236,8 +236,8 @@ class RayWorkers(MessageQueue):
         nodes = [NodeStatus(str(node["name"]), int(node["threads"]), int(node["running"])) for node in header["nodes"]]
         known = {node.name for node in self._nodes}
         for node in nodes:
+            returned = self._lost_nodes.pop(node.name, None)
             if self._has_started and node.name not in known:
-                returned = self._lost_nodes.pop(node.name, None)
                 verb = "is back" if returned else "joined"
                 self._notices.put(f"{node.name} {verb} ({format_count(node.threads, 'thread')})")
         self._nodes, self.latency_s = tuple(nodes), float(header["latency_s"])
