@@ -102,14 +102,14 @@ def additions(folder, n):
     table_rows(n, N_APPENDED).write_parquet(folder / "more.parquet")
     yield n, "table: 1,000 rows appended", measure(table, folder / "more.parquet", append=True)
     numbers, one = pl.int_range(n, eager=True), pl.col("x") == 1
-    for what, order, changed in (
+    for label, order, changed in (
         ("one changed", numbers, one),
         ("one changed, in random order", numbers.shuffle(seed=0), one),
         ("all changed", numbers, pl.lit(value=True)),
     ):
-        write_parquet_files(folder / what, order, changed)
-        yield n, f"table: added again, {what}", measure(table, folder / what)
-        shutil.rmtree(folder / what)
+        write_parquet_files(folder / label, order, changed)
+        yield n, f"table: added again, {label}", measure(table, folder / label)
+        shutil.rmtree(folder / label)
     write_volume(files, "files", file_rows, n)
     source = folder / "source"
     source.mkdir()

@@ -139,20 +139,29 @@ def test_a_folder_that_is_gone_is_reported(sqlite, add):
     assert len(messages) == 1
 
 
-def test_a_cancelled_experiment_ends_with_all_its_processes(sqlite, add, tmp_path):
-    add("sleep 60 & echo $! > child; wait", "true")
+def _has_text(path):
+    return path.exists() and path.read_text().strip()
+
+
+def _run_and_cancel(store, has_started):
+    """Run the queue, and cancel the first experiment from another connection when it has started."""
 
     def cancel_when_started():
-        with_pid = tmp_path / "child"
-        wait_until(lambda: with_pid.exists() and with_pid.read_text().strip())
-        other = Store(sqlite.url)
+        wait_until(has_started)
+        other = Store(store.url)
         cancel_experiments(other, [1])
         other.close()
 
     thread = threading.Thread(target=cancel_when_started)
     thread.start()
-    ended, messages = run_queue(sqlite)
+    result = run_queue(store)
     thread.join()
+    return result
+
+
+def test_a_cancelled_experiment_ends_with_all_its_processes(sqlite, add, tmp_path):
+    add("sleep 60 & echo $! > child; wait", "true")
+    ended, messages = _run_and_cancel(sqlite, lambda: _has_text(tmp_path / "child"))
     assert [experiment.number for experiment in ended] == [2]
     assert load_experiments(sqlite, [1])[0].state == "cancelled"
     assert "1: cancelled, not by this runner; its process has ended" in messages
@@ -163,17 +172,7 @@ def test_a_cancelled_experiment_ends_with_all_its_processes(sqlite, add, tmp_pat
 def test_a_process_that_does_not_end_when_asked_is_killed(sqlite, add, tmp_path, monkeypatch):
     monkeypatch.setattr(experiment_process, "STOP_TIMEOUT_S", 0.05)
     add("trap '' TERM; touch started; while :; do sleep 0.02; done")
-
-    def cancel_when_started():
-        wait_until((tmp_path / "started").exists)
-        other = Store(sqlite.url)
-        cancel_experiments(other, [1])
-        other.close()
-
-    thread = threading.Thread(target=cancel_when_started)
-    thread.start()
-    ended, messages = run_queue(sqlite)
-    thread.join()
+    ended, messages = _run_and_cancel(sqlite, (tmp_path / "started").exists)
     assert ended == []
     assert messages[-1] == "1: cancelled, not by this runner; its process has ended"
 

@@ -33,6 +33,7 @@ from rosenblatt.data.cores import cores
 from rosenblatt.errors import Notify, RunError, StoreUnavailableError, join_names
 from rosenblatt.runs.capture.source import SourceCapture, source_hash
 from rosenblatt.runs.redaction import redact
+from rosenblatt.runs.signals import handle_signals
 from rosenblatt.runs.store.artifacts import Artifacts, file_hash
 from rosenblatt.runs.store.locations import store_name, store_prefixes
 from rosenblatt.runs.store.owners import end_dead_runs, new_owner
@@ -91,7 +92,7 @@ class QueueRunner:
         if self._options.workers > 1 and "OMP_NUM_THREADS" not in os.environ:
             share = max(cores() // self._options.workers, 1)
             self._notify(f"{self._options.workers} workers: each experiment uses {share} of {cores()} cores")
-        with _handle_signals(self._on_signal):
+        with _defer_signals(self._on_signal):
             try:
                 while self._step():
                     time.sleep(POLL_INTERVAL_S)
@@ -298,7 +299,7 @@ def _find_resumable(store: Store, run: str | None) -> str | None:
 
 
 @contextmanager
-def _handle_signals(handler: Any) -> Iterator[None]:
+def _defer_signals(handler: Any) -> Iterator[None]:
     """Call a handler on Ctrl-C, SIGTERM and SIGHUP instead of what they do; they do it at the end of the block."""
     received: list[int] = []
 
@@ -306,16 +307,8 @@ def _handle_signals(handler: Any) -> Iterator[None]:
         received.append(number)
         handler(number, frame)
 
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    previous = {number: signal.getsignal(number) for number in numbers}
-    for number, action in previous.items():
-        if action is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, on_signal)
-    try:
+    with handle_signals(on_signal):
         yield
-    finally:
-        for number, action in previous.items():
-            signal.signal(number, action)
     if received:
         signal.raise_signal(received[0])
         raise KeyboardInterrupt

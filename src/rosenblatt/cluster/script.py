@@ -13,11 +13,9 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
 from sqlalchemy import Connection, select
@@ -53,6 +51,7 @@ from rosenblatt.errors import (
     format_list,
 )
 from rosenblatt.runs.launch import LaunchRequest
+from rosenblatt.runs.signals import handle_signals
 from rosenblatt.runs.store import schema
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.locations import NO_STORE, store_prefixes, store_url
@@ -66,7 +65,6 @@ RECONNECT_INTERVAL_S = 2.0
 RECONNECT_TIMEOUT_S = MAX_SILENCE_S + STOP_TIMEOUT_S + 30  # in which a script without connection has ended
 _PARENT = '"${XDG_CACHE_HOME:-$HOME/.cache}"/rosenblatt/scripts'
 _MODULE = "rosenblatt.cluster.script_process"
-_SIGNALS = {signal.SIGINT: b"INT\n", signal.SIGTERM: b"TERM\n", signal.SIGHUP: b"HUP\n"}
 
 
 @dataclass(frozen=True)
@@ -220,7 +218,7 @@ def _run(place: _Place, command: ScriptCommand) -> int:
         while not has_ended.wait(HEARTBEAT_INTERVAL_S):
             send(b"\n")
 
-    with _pass_on_signals(send):
+    with handle_signals(lambda number, _frame: send(f"{signal.Signals(number).name[3:]}\n".encode())):
         send(command.model_dump_json().encode() + b"\n")
         heartbeats = threading.Thread(target=send_heartbeats, name="rosenblatt-heartbeats", daemon=True)
         heartbeats.start()
@@ -230,24 +228,6 @@ def _run(place: _Place, command: ScriptCommand) -> int:
             has_ended.set()
             heartbeats.join()
             process.stdin.close()
-
-
-@contextmanager
-def _pass_on_signals(send: Callable[[bytes], None]) -> Iterator[None]:
-    """Send signals to the script instead of ending this process."""
-
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        send(_SIGNALS[signal.Signals(number)])
-
-    previous = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number, handler in previous.items():
-        if handler is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, pass_on)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _wait_for_status(place: _Place, sessions: SshSessions, notify: Notify) -> int:
@@ -341,13 +321,13 @@ def _write_records(lines: IO[bytes], store: Store, host: Host) -> None:
         store.write_rows(connection, batch.rows)
 
 
-def _check_records(rows: dict[str, list[Row]], known: set[str], connection: Connection) -> set[str]:
+def _check_records(rows: dict[str, list[Row]], own: set[str], connection: Connection) -> set[str]:
     """Return the runs that rows add. Raises StoreError if rows change runs that are in the store already."""
     runs = rows.get("runs", [])
     added = {str(row["id"]) for row in runs}
     existing = set(connection.execute(select(schema.runs.c.id).where(schema.runs.c.id.in_(added))).scalars())
     named = {str(row["run"]) for name, table in rows.items() if name not in ("runs", "documents") for row in table}
     named |= {str(row["parent"]) for row in runs if row["parent"]}
-    if not rows.keys() <= set(EXPORTED_TABLES) or existing or named - known - added:
+    if not rows.keys() <= set(EXPORTED_TABLES) or existing or named - own - added:
         raise StoreError("The machine sent records of other runs than those of the script; they are not written.")
     return added

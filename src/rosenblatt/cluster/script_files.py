@@ -77,9 +77,9 @@ def find_script_files(folder: Path, data: Sequence[Path], excluded: Sequence[str
                 f"--data {str(path)!r} is outside of {str(root)!r}, whose files are sent to the machine. Move it "
                 "there, or copy it to the machine and name its path there in the arguments of the script."
             )
-        found = _walk(path) if path.is_dir() else [path.name]
+        files = _walk(path) if path.is_dir() else [path.name]
         base = path if path.is_dir() else path.parent
-        names |= dict.fromkeys((base / name).relative_to(root).as_posix() for name in found)
+        names |= dict.fromkeys((base / name).relative_to(root).as_posix() for name in files)
     sizes, secrets, outside, n_bytes = dict[str, int](), list[str](), list[str](), 0
     for name in names:
         if _stays(root, name, excluded) or not (root / name).exists():

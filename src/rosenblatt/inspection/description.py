@@ -64,10 +64,10 @@ def summarize_task(task: SupervisedTask) -> str:
 def describe_table(table: Table) -> dict[str, Any]:
     """Describe the columns of a table, and the task if the column that its source names, or the last, is the target."""
     target, columns = table.target or table.frame.columns[-1], _infer_columns(table)
-    known = {note for column in columns for note in column.notes if column.name == target}
+    shown = {note for column in columns for note in column.notes if column.name == target}
     try:
         detected = detect_task(table.frame, [target], format=table.format)
-        notes = [f"; {note}" for column in detected.columns for note in column.notes if note not in known]
+        notes = [f"; {note}" for column in detected.columns for note in column.notes if note not in shown]
         task = f"{summarize_task(detected)}, if {target!r} is the target{''.join(notes)}"
     except TableError as error:
         task = f"unknown. {error}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import codecs
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from rosenblatt.runs.capture.resources import peak_memory
 from rosenblatt.runs.capture.snapshot import RunSnapshot, fingerprint_data
 from rosenblatt.runs.recorded import InputFile, ScriptCall
 from rosenblatt.runs.redaction import find_masked, redact_arguments
+from rosenblatt.runs.signals import handle_signals
 from rosenblatt.runs.store.artifacts import file_hash
 from rosenblatt.runs.store.locations import store_name, store_prefixes, store_url
 from rosenblatt.runs.tracking.launched import NO_REUSE, LaunchedRun, may_reuse
@@ -234,16 +234,10 @@ def _pass_on_signals(process: subprocess.Popen[bytes]) -> Iterator[None]:
         if not witness.has_received_signal():
             process.send_signal(number)
 
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    previous = {number: signal.getsignal(number) for number in numbers}
-    for number, handler in previous.items():
-        if handler is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, pass_on)
     try:
-        yield
+        with handle_signals(pass_on):
+            yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
         witness.close()
 
 

@@ -234,10 +234,10 @@ class RayWorkers(MessageQueue):
 
     def _on_nodes(self, header: dict[str, Any]) -> None:
         nodes = [NodeStatus(str(node["name"]), int(node["threads"]), int(node["running"])) for node in header["nodes"]]
-        known = {node.name for node in self._nodes}
+        earlier = {node.name for node in self._nodes}
         for node in nodes:
             returned = self._lost_nodes.pop(node.name, None)
-            if self._has_started and node.name not in known:
+            if self._has_started and node.name not in earlier:
                 verb = "is back" if returned else "joined"
                 self._notices.put(f"{node.name} {verb} ({format_count(node.threads, 'thread')})")
         self._nodes, self.latency_s = tuple(nodes), float(header["latency_s"])

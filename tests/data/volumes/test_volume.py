@@ -96,7 +96,7 @@ def test_a_file_or_folder_comes_before_a_volume_of_the_same_name(local, tmp_path
     monkeypatch.chdir(tmp_path)
     assert is_volume("v")
     assert is_volume("v@1")
-    assert is_volume("s3://bucket/root/v@1")
+    assert is_volume("s3://bucket/folder/v@1")
     assert not is_volume("w")
     assert not is_volume("-")
     assert not is_volume("s3://bucket/table.csv")

@@ -67,8 +67,8 @@ class BaseRows:
         for match in sorted(matches, key=lambda match: match.file not in self._cached):
             rows = self.read(match.file)[match.rows]
             is_same = rows[ID].cast(pl.String) == texts[match.queries]
-            found = rows.with_columns(pl.Series(ROW, match.rows + self.starts[match.file]))
-            parts.append(found.insert_column(0, pl.Series(_QUERY, match.queries)).filter(is_same))
+            matched = rows.with_columns(pl.Series(ROW, match.rows + self.starts[match.file]))
+            parts.append(matched.insert_column(0, pl.Series(_QUERY, match.queries)).filter(is_same))
         queries = pl.DataFrame({_QUERY: pl.int_range(len(ids), eager=True)})
         return queries.join(pl.concat(parts), on=_QUERY, how="left", maintain_order="left").drop(_QUERY)
 

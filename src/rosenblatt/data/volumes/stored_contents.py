@@ -56,14 +56,14 @@ class StoredContents:
 
     def find(self, hashes: pl.Series) -> pl.DataFrame:
         """Where those contents are that are stored: `STORED_SCHEMA`. Raises VolumeError if metadata cannot be read."""
-        found, found_hashes = [pl.DataFrame(schema=STORED_SCHEMA)], set[str]()
+        parts, located = [pl.DataFrame(schema=STORED_SCHEMA)], set[str]()
         for match in self._index.find(_prefixes(hashes)):
-            if found_hashes.issuperset(hashes[match.queries]):
+            if located.issuperset(hashes[match.queries]):
                 continue  # earlier files, such as those of the version before, hold them
             rows = self._readers[match.file]()[match.rows]
-            found.append(rows.filter(rows[HASH] == hashes[match.queries]))
-            found_hashes.update(found[-1][HASH])
-        return pl.concat(found).unique(HASH, keep="first", maintain_order=True)
+            parts.append(rows.filter(rows[HASH] == hashes[match.queries]))
+            located.update(parts[-1][HASH])
+        return pl.concat(parts).unique(HASH, keep="first", maintain_order=True)
 
 
 def _prefixes(hashes: pl.Series) -> np.ndarray:

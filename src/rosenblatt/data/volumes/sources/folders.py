@@ -128,8 +128,8 @@ class _Walk:
         states = dict(zip((SIZE, MTIME, CTIME, INODE), self._states, strict=True))
         schema = {NAME: pl.String(), **{name: dtype for name, dtype in FILE_SCHEMA.items() if name in (PATH, *states)}}
         files = pl.DataFrame({NAME: self._names, PATH: self._paths, **states}, schema)
-        whole = (pl.lit(0, pl.Int64).alias(OFFSET), pl.col(SIZE).alias(LENGTH))
-        return files.select(NAME, PATH, *whole, *states)
+        range_ = (pl.lit(0, pl.Int64).alias(OFFSET), pl.col(SIZE).alias(LENGTH))
+        return files.select(NAME, PATH, *range_, *states)
 
     def notes(self) -> list[str]:
         """What was left out."""

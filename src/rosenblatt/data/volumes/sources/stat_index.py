@@ -75,13 +75,13 @@ class StatIndex:
 
     def find(self, stats: pl.DataFrame) -> pl.Series:
         """The hash of each file (n,), null for those that are new or may have changed."""
-        keys, found = stats.select(_KEYS), pl.repeat(None, stats.height, dtype=pl.String, eager=True).alias(HASH)
+        keys, hashes = stats.select(_KEYS), pl.repeat(None, stats.height, dtype=pl.String, eager=True).alias(HASH)
         for match in self._index.find(keys.hash_rows().to_numpy()):
             rows, wanted = self._earlier[match.file * PART_ROWS + match.rows], keys[match.queries]
             is_same = pl.select(pl.all_horizontal(rows[name] == wanted[name] for name in _KEYS)).to_series()
             is_same = is_same.fill_null(value=False)
-            found.scatter(match.queries[is_same.to_numpy()], rows[HASH].filter(is_same))
-        return found
+            hashes.scatter(match.queries[is_same.to_numpy()], rows[HASH].filter(is_same))
+        return hashes
 
     def record(self, stats: pl.DataFrame, hashes: pl.Series) -> None:
         """Keep the hashes of files as they were listed; files that were changed since, or just before, are left out."""

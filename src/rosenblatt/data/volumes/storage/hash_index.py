@@ -84,9 +84,9 @@ class HashIndex:
     def find(self, hashes: np.ndarray) -> Iterator[Matches]:
         """Find all rows with some hashes (n,) uint64, file by file."""
         order = np.argsort(hashes)
-        found = [part for run in self._runs() for part in run.find(hashes[order])]
-        queries = np.concatenate([order[queries] for queries, _ in found] or [order[:0]])
-        positions = np.concatenate([positions for _, positions in found] or [hashes[:0]])
+        matches = [part for run in self._runs() for part in run.find(hashes[order])]
+        queries = np.concatenate([order[queries] for queries, _ in matches] or [order[:0]])
+        positions = np.concatenate([positions for _, positions in matches] or [hashes[:0]])
         by_position = np.argsort(positions)
         queries, positions = queries[by_position], positions[by_position]
         files, starts = np.unique(positions >> _FILE_SHIFT, return_index=True)
