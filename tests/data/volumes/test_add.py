@@ -187,6 +187,14 @@ def test_names_of_versions_and_reserved_names_are_refused(tmp_path):
             add(f"{tmp_path}/volumes/{name}", str(source), AddOptions(), notify=lambda _: None)
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_a_column_whose_name_is_a_pattern_of_others_is_refused(tmp_path, suffix):
+    frame, path = pl.DataFrame({"id": [1, 2], "^k$": [1.5, 2.5], "k": [1, 2]}), tmp_path / f"t.{suffix}"
+    {"parquet": frame.write_parquet, "arrow": frame.write_ipc}[suffix](path)
+    with pytest.raises(VolumeError, match=r"The name of column '\^k\$' would be read as a pattern"):
+        add_path(str(tmp_path / "volumes"), "t", path)
+
+
 def test_names_may_have_letters_of_any_language(tmp_path):
     root = str(tmp_path / "volumes")
     add_frame(root, "Häuser-東京", PEOPLE, tmp_path)

@@ -25,7 +25,7 @@ from rosenblatt.data.volumes.sources.identity import RowIdentities, as_ids, chec
 from rosenblatt.data.volumes.sources.media import INSPECTED, INSPECTIONS
 from rosenblatt.data.volumes.sources.source import CHUNK_ROWS, Chunk, IdOrigin, SampleKind, SampleSource
 from rosenblatt.data.volumes.sources.tables import type_notes
-from rosenblatt.data.volumes.storage.delta_types import kept_type, to_kept
+from rosenblatt.data.volumes.storage.delta_types import check_no_patterns, kept_type, to_kept
 from rosenblatt.errors import TableError, VolumeError, format_list
 
 PARQUET_MAGIC, ARROW_MAGIC, STREAM_MAGIC = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
@@ -153,6 +153,7 @@ def open_columnar(
     """
     with _damage_errors(location):
         schema = _common_schema(files)
+        check_no_patterns(schema)
         n_samples = sum(file.n_rows for file in files)
         if not n_samples:
             raise VolumeError(f"{location!r} has no rows. Add a table with rows.")

@@ -7,7 +7,7 @@ keeps its time zone (or that it has none) in the schema.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
@@ -67,6 +67,13 @@ def check_names(schema: Mapping[str, pl.DataType | DataTypeClass], place: str = 
             inner = inner.inner
         if isinstance(inner, pl.Struct):
             check_names({field.name: field.dtype for field in inner.fields}, f"Fields of column {name!r}: the fields")
+
+
+def check_no_patterns(names: Iterable[str]) -> None:
+    """Check that no column has a name that Polars reads as a pattern of names. Raises VolumeError."""
+    for name in names:
+        if name.startswith("^") and name.endswith("$"):
+            raise VolumeError(f"The name of column {name!r} would be read as a pattern of other names. Rename it.")
 
 
 def to_kept(frame: pl.DataFrame) -> pl.DataFrame:
