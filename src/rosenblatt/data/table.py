@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
+
+from rosenblatt.errors import TableError
 
 
 class TableFormat(BaseModel):
@@ -22,6 +25,20 @@ class TableFormat(BaseModel):
     day_first: bool | None = None  # whether dates such as 03/04/2021 start with the day, if their column allows both
     missing: tuple[str, ...] | None = None  # further cells that stand for missing values; () for empty cells only
     is_typed: bool = False  # whether the source has types: then a string that is not null is not missing
+
+
+def is_name_pattern(name: str) -> bool:
+    """Whether Polars reads a name as a pattern of names: `*`, or a regular expression between ^ and $.
+
+    Even methods of a single series do so, so that columns with such names cannot be used.
+    """
+    return name == "*" or (name.startswith("^") and name.endswith("$"))
+
+
+def check_column_names(names: Iterable[str]) -> None:
+    """Raise TableError if a name is a pattern of names."""
+    for name in filter(is_name_pattern, names):
+        raise TableError(f"Column {name!r} has a name that would be read as a pattern of names. Rename it.")
 
 
 DETECT_FORMAT = TableFormat()  # nothing is given, all is detected

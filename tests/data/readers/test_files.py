@@ -1,4 +1,5 @@
 import gzip
+import re
 
 import polars as pl
 import pytest
@@ -182,3 +183,19 @@ def test_names_with_characters_of_patterns_are_names_of_files(tmp_path, monkeypa
     write(FRAME[:1], tmp_path / "t[1]")
     write(FRAME[1:], tmp_path / "t?")
     assert [read_table(tmp_path / name).frame["a"].cast(float).to_list() for name in ("t[1]", "t?")] == [[1.5], [2.0]]
+
+
+@pytest.mark.parametrize("name", ["^k$", "*", "^.*$"])
+@pytest.mark.parametrize("write", [pl.DataFrame.write_parquet, pl.DataFrame.write_ipc, pl.DataFrame.write_csv])
+def test_a_column_whose_name_is_a_pattern_of_names_is_refused_with_the_file(tmp_path, write, name):
+    write(pl.DataFrame({"a": [1, 2], name: [3, 4], "k": [5, 6]}), tmp_path / "t")
+    message = f"t': Column {name!r} has a name that would be read as a pattern of names. Rename it."
+    with pytest.raises(TableError, match=re.escape(message)):
+        read_table(tmp_path / "t")
+
+
+def test_names_that_only_begin_or_end_like_a_pattern_are_names(tmp_path):
+    names = ["^k", "k$", "a*", "**", "k", "[a-k]"]
+    pl.DataFrame({name: [i, i + 1] for i, name in enumerate(names)}).write_csv(tmp_path / "t.csv")
+    frame = read_table(tmp_path / "t.csv").frame
+    assert [frame[name].cast(int).to_list() for name in names] == [[i, i + 1] for i in range(6)]

@@ -1,4 +1,5 @@
 import datetime as dt
+import re
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -8,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from rosenblatt.data.readers.frames import as_frame
+from rosenblatt.data.readers.frames import as_frame, column_names
 from rosenblatt.errors import TableError
 
 
@@ -111,3 +112,12 @@ def test_nested_lists_are_an_error_that_names_the_row(cells):
 def test_repeated_names_are_rejected():
     with pytest.raises(TableError, match="Several columns are named 'a'"):
         as_frame(pd.DataFrame([[1, 2]], columns=["a", "a"]))
+
+
+@pytest.mark.parametrize("frame_type", [pl.DataFrame, pd.DataFrame])
+@pytest.mark.parametrize("name", ["^k$", "*"])
+def test_a_frame_with_a_column_whose_name_is_a_pattern_of_names_is_refused(frame_type, name):
+    frame = frame_type({name: [1.0, 2.0], "k": ["a", "b"]})
+    for convert in (as_frame, column_names):
+        with pytest.raises(TableError, match=re.escape(f"Column {name!r} has a name that would be read as a pattern")):
+            convert(frame)

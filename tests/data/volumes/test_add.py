@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tarfile
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from rosenblatt.data.volumes.add import AddOptions, add
 from rosenblatt.data.volumes.listing import list_known_volumes
 from rosenblatt.data.volumes.storage.packs import content_hash
-from rosenblatt.errors import ConflictError, VolumeError
+from rosenblatt.errors import ConflictError, TableError, VolumeError
 from tests.data.volumes.helpers import add_frame, add_path, open_version, write_files
 
 PEOPLE = pl.DataFrame({"id": ["a", "b", "c"], "age": [31, None, 7], "income": ["low", "high", "low"]})
@@ -187,11 +188,20 @@ def test_names_of_versions_and_reserved_names_are_refused(tmp_path):
             add(f"{tmp_path}/volumes/{name}", str(source), AddOptions(), notify=lambda _: None)
 
 
-@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
-def test_a_column_whose_name_is_a_pattern_of_others_is_refused(tmp_path, suffix):
-    frame, path = pl.DataFrame({"id": [1, 2], "^k$": [1.5, 2.5], "k": [1, 2]}), tmp_path / f"t.{suffix}"
-    {"parquet": frame.write_parquet, "arrow": frame.write_ipc}[suffix](path)
-    with pytest.raises(VolumeError, match=r"The name of column '\^k\$' would be read as a pattern"):
+@pytest.mark.parametrize("suffix", ["parquet", "arrow", "csv", "jsonl"])
+@pytest.mark.parametrize("name", ["^k$", "*"])
+def test_a_column_whose_name_is_a_pattern_of_others_is_refused(tmp_path, suffix, name):
+    frame, path = pl.DataFrame({"id": [1, 2], name: [1.5, 2.5], "k": [1, 2]}), tmp_path / f"t.{suffix}"
+    writers = {"parquet": frame.write_parquet, "arrow": frame.write_ipc, "csv": frame.write_csv}
+    writers.get(suffix, frame.write_ndjson)(path)
+    with pytest.raises(TableError, match=re.escape(f"Column {name!r} has a name that would be read as a pattern")):
+        add_path(str(tmp_path / "volumes"), "t", path)
+
+
+def test_a_field_whose_name_is_a_pattern_of_others_is_refused(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"id": 1, "size": {"^k$": 1, "k": 2}}\n{"id": 2, "size": {"^k$": 3, "k": 4}}\n')
+    with pytest.raises(VolumeError, match=r"Fields of column 'size': the fields whose name is a pattern of names"):
         add_path(str(tmp_path / "volumes"), "t", path)
 
 

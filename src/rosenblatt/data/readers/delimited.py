@@ -27,7 +27,7 @@ from rosenblatt.data.readers.separators import (
     unify_separator,
 )
 from rosenblatt.data.readers.sources import SAMPLE_BYTES, Source
-from rosenblatt.data.table import TableFormat
+from rosenblatt.data.table import TableFormat, check_column_names
 from rosenblatt.errors import TableError, format_count
 
 SAMPLE_LINES = 200  # lines from which separator and header are detected
@@ -55,6 +55,7 @@ def read_delimited(source: Source, format: TableFormat) -> tuple[pl.DataFrame, T
     """
     text = _prepare(*convert_to_utf8(source, format.encoding), format)
     layout = find_layout(_sample_rows(text), format.header)
+    check_column_names(layout.names)
     notes, dialect = list(layout.notes), text.dialect
     frame = _parse_fast(text, layout) if text.is_regular else None
     if frame is None:

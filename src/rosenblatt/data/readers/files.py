@@ -16,7 +16,7 @@ from rosenblatt.data.readers.delimited import read_delimited
 from rosenblatt.data.readers.encodings import decode_text
 from rosenblatt.data.readers.json_tables import read_json
 from rosenblatt.data.readers.sources import Source, check_source, open_source
-from rosenblatt.data.table import DETECT_FORMAT, Table, TableFormat
+from rosenblatt.data.table import DETECT_FORMAT, Table, TableFormat, check_column_names
 from rosenblatt.errors import TableError
 
 MIN_VALUE_BYTES = 4  # that a value of a table takes in memory, for most types
@@ -58,9 +58,14 @@ def _read_typed(source: Source) -> pl.DataFrame | None:
         lazy_frame = pl.scan_parquet(source.path or io.BytesIO(source.content[:]), glob=False)
         n_values = lazy_frame.select(pl.len()).collect().item() * len(lazy_frame.collect_schema())
         UnpackingLimit(source.name, len(source.content)).check_memory(n_values * MIN_VALUE_BYTES)
-        return lazy_frame.collect()
+        return _collect(lazy_frame)
     if sample.startswith(b"ARROW1"):
-        return pl.scan_ipc(source.path or io.BytesIO(source.content[:]), glob=False).collect()
+        return _collect(pl.scan_ipc(source.path or io.BytesIO(source.content[:]), glob=False))
     if sample.startswith(b"FEA1"):
         raise TableError("it is a Feather file of version 1, which is not supported. Write it again as version 2.")
     return read_json(source) if _JSON_START.match(sample) else None
+
+
+def _collect(lazy_frame: pl.LazyFrame) -> pl.DataFrame:
+    check_column_names(lazy_frame.collect_schema())
+    return lazy_frame.collect()

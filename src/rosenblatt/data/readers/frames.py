@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from rosenblatt.data.polars_threads import require_polars
+from rosenblatt.data.table import check_column_names
 from rosenblatt.errors import TableError
 
 MAX_OBJECT_ROWS = 256  # rows of a pandas frame up to which all its cells are converted to objects
@@ -25,11 +26,16 @@ def is_frame(rows: Any) -> bool:
 
 
 def column_names(rows: Any) -> list[str]:
-    """The column names of a data frame of Polars or pandas. Raises TableError if two columns have the same name."""
+    """The column names of a data frame of Polars or pandas.
+
+    Raises:
+        TableError: if two columns have the same name, or the name of a column is a pattern of names.
+    """
     names = [str(name) for name in rows.columns]
     if len({*names}) < len(names):
         repeated = next(name for name, count in Counter(names).items() if count > 1)
         raise TableError(f"Several columns are named {repeated!r}. Give each column its own name.")
+    check_column_names(names)
     return names
 
 
@@ -78,10 +84,12 @@ def as_frame(rows: Any, names: Sequence[str] | None = None) -> pl.DataFrame:
 
     Raises:
         TypeError: if a cell is neither a number, a boolean, a string, a date, a duration nor a sequence of numbers.
-        TableError: if two columns have the same name, or in a forked process (see `require_polars`).
+        TableError: if two columns have the same name, the name of one is a pattern of names, or in a forked process (see
+            `require_polars`).
     """
     require_polars()
     if isinstance(rows, pl.DataFrame):
+        check_column_names(rows.columns)
         return rows
     if is_frame(rows):
         return pl.DataFrame(list(_pandas_columns(rows)))

@@ -11,6 +11,7 @@ import polars as pl
 
 from rosenblatt.data.readers.encodings import convert_to_utf8
 from rosenblatt.data.readers.sources import Source
+from rosenblatt.data.table import check_column_names
 from rosenblatt.errors import TableError, format_list
 
 EXPECTED_JSON = "an array of objects, or an object a line"
@@ -41,6 +42,7 @@ def _read_fast(content: bytes) -> pl.DataFrame | None:
     if not (first.startswith(b"{") and first.rstrip().endswith(b"}") and rest):
         return None
     frame = pl.read_ndjson(io.BytesIO(content), infer_schema_length=None)
+    check_column_names(frame.columns)
     lines = [line for line in content.split(b"\n") if line.strip()]
     return frame.select(_key_order(lines, frame.width)) if frame.height == len(lines) else None
 
@@ -156,6 +158,7 @@ def _named_rows(rows: list[list[Any]], names: list[str]) -> pl.DataFrame:
 
 
 def _frame(columns: dict[str, list[Any]]) -> pl.DataFrame:
+    check_column_names(map(str, columns))
     return pl.DataFrame([_series(str(name), cells) for name, cells in columns.items()])
 
 

@@ -18,14 +18,14 @@ import polars as pl
 
 from rosenblatt.data.media.headers import media_format
 from rosenblatt.data.row_hashes import hash_bytes
-from rosenblatt.data.table import TableFormat
+from rosenblatt.data.table import TableFormat, check_column_names
 from rosenblatt.data.volumes.columns import ID, RESERVED_COLUMNS
 from rosenblatt.data.volumes.sources.contents import PATH, BytesContents
 from rosenblatt.data.volumes.sources.identity import RowIdentities, as_ids, check_id_parts, find_id_column, free_names
 from rosenblatt.data.volumes.sources.media import INSPECTED, INSPECTIONS
 from rosenblatt.data.volumes.sources.source import CHUNK_ROWS, Chunk, IdOrigin, SampleKind, SampleSource
 from rosenblatt.data.volumes.sources.tables import type_notes
-from rosenblatt.data.volumes.storage.delta_types import check_no_patterns, kept_type, to_kept
+from rosenblatt.data.volumes.storage.delta_types import kept_type, to_kept
 from rosenblatt.errors import TableError, VolumeError, format_list
 
 PARQUET_MAGIC, ARROW_MAGIC, STREAM_MAGIC = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
@@ -153,7 +153,7 @@ def open_columnar(
     """
     with _damage_errors(location):
         schema = _common_schema(files)
-        check_no_patterns(schema)
+        check_column_names(schema)
         n_samples = sum(file.n_rows for file in files)
         if not n_samples:
             raise VolumeError(f"{location!r} has no rows. Add a table with rows.")

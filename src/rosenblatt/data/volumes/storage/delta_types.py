@@ -7,13 +7,14 @@ keeps its time zone (or that it has none) in the schema.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 import polars as pl
 from polars.datatypes import DataTypeClass
 
+from rosenblatt.data.table import is_name_pattern
 from rosenblatt.errors import VolumeError
 
 _TIME_ZONE = "rosenblatt.time_zone"  # in the metadata of a timestamp's field; "" for times without a time zone
@@ -49,13 +50,15 @@ def stored_type(dtype: pl.DataType) -> pl.DataType:
 
 
 def check_names(schema: Mapping[str, pl.DataType | DataTypeClass], place: str = "Columns") -> None:
-    """Check that Delta Lake can tell columns, and the fields in them, apart. Raises VolumeError."""
+    """Check that Delta Lake and Polars can tell columns, and the fields in them, apart. Raises VolumeError."""
     first_names = dict[str, str]()
     for name, dtype in schema.items():
         if "\0" in name:
             raise VolumeError(
                 f"{place} with a null character in their name, such as {name!r}, cannot be kept. Rename it."
             )
+        if is_name_pattern(name):
+            raise VolumeError(f"{place} whose name is a pattern of names, such as {name!r}, cannot be kept. Rename it.")
         other = first_names.setdefault(name.lower(), name)
         if other != name:
             raise VolumeError(
@@ -67,13 +70,6 @@ def check_names(schema: Mapping[str, pl.DataType | DataTypeClass], place: str = 
             inner = inner.inner
         if isinstance(inner, pl.Struct):
             check_names({field.name: field.dtype for field in inner.fields}, f"Fields of column {name!r}: the fields")
-
-
-def check_no_patterns(names: Iterable[str]) -> None:
-    """Check that no column has a name that Polars reads as a pattern of names. Raises VolumeError."""
-    for name in names:
-        if name.startswith("^") and name.endswith("$"):
-            raise VolumeError(f"The name of column {name!r} would be read as a pattern of other names. Rename it.")
 
 
 def to_kept(frame: pl.DataFrame) -> pl.DataFrame:
