@@ -84,7 +84,7 @@ def as_frame(rows: Any, names: Sequence[str] | None = None) -> pl.DataFrame:
 
     Raises:
         TypeError: if a cell is neither a number, a boolean, a string, a date, a duration nor a sequence of numbers.
-        TableError: if two columns have the same name, the name of one is a pattern of names, or in a forked process (see
+        TableError: if two columns have the same name, a name is a pattern of names, or in a forked process (see
             `require_polars`).
     """
     require_polars()
