@@ -11,8 +11,13 @@ import pytest
 
 from rosenblatt.cluster import slurm
 from rosenblatt.cluster.slurm import SlurmRequest, _slurm_parameters, driver_connection, open_slurm, parse_slurm
-from rosenblatt.cluster.slurm_node import SlurmHead
+from rosenblatt.cluster.slurm_node import SlurmHead, _reachable_address
 from rosenblatt.errors import ClusterError
+from rosenblatt.training.workers import WorkerPool
+from rosenblatt.tuning.ray_workers import RayWorkers
+from tests.cluster.slurm_daemons import slurm_daemons
+from tests.tuning.work_items import make_items
+from tests.waiting import wait_until
 
 pytest.importorskip("ray", reason="Ray is not installed")
 pytest.importorskip("submitit", reason="submitit is not installed")
@@ -92,7 +97,7 @@ def test_without_slurm_the_error_says_where_to_run(monkeypatch):
 def test_a_job_that_ends_before_its_head_is_up_names_its_error(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     job = SimpleNamespace(
-        job_id="7", state="TIMEOUT", done=lambda force_check=False: True, stderr=lambda: "x\ntime limit\n",
+        job_id="7", state="TIMEOUT", stderr=lambda: "x\ntime limit\n",
         cancel=lambda check: None,
     )  # fmt: skip
     monkeypatch.setattr(slurm, "_submit", lambda *_: job)
@@ -119,3 +124,58 @@ def test_a_job_with_two_nodes_is_a_cluster(tmp_path, monkeypatch):
     identity = next(word.partition("=")[2] for word in connection.command if word.startswith("ROSENBLATT_CLUSTER="))
     left = subprocess.run(["pgrep", "-f", identity], capture_output=True, check=False)
     assert left.returncode == 1
+
+
+def test_a_machine_is_known_by_an_address_that_others_reach(monkeypatch):
+    monkeypatch.setattr("rosenblatt.cluster.slurm_node.socket.gethostbyname", lambda _: "127.0.1.1")
+    monkeypatch.setattr("rosenblatt.cluster.slurm_node.own_addresses", lambda: ["lab", "127.0.0.1", "::1", "10.0.0.7"])
+    monkeypatch.delenv("SLURM_LAUNCH_NODE_IPADDR", raising=False)
+    assert _reachable_address() == "10.0.0.7"
+    monkeypatch.setattr("rosenblatt.cluster.slurm_node.socket.gethostbyname", lambda _: "10.0.0.8")
+    assert _reachable_address() == "10.0.0.8"
+
+
+@pytest.mark.slow_cluster
+def test_slurm_itself_runs_a_cluster_of_two_nodes_and_nothing_is_left(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    messages, items = [], make_items(4)
+    with slurm_daemons(tmp_path):
+        with open_slurm(SlurmRequest("cpu", nodes=2), messages.append) as connection:
+            workers = RayWorkers(connection, messages.append, lambda: WorkerPool(1))
+            try:
+                wait_until(lambda: len(workers.nodes) == 2, timeout=60, description="the second node")
+                for item in items:
+                    workers.submit(item)
+                results = [workers.get(timeout=60) for _ in items]
+            finally:
+                workers.close()
+        assert len({(result.trial, result.fold) for result in results}) == len(items)
+        assert queued_jobs() == []
+    assert "the head is up on rb1" in messages[1]
+    assert not list((tmp_path / "rosenblatt" / "slurm").iterdir())
+
+
+@pytest.mark.slow_cluster
+def test_slurm_itself_refuses_a_partition_and_its_cancelled_job_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+    def cancel(message):
+        if "waiting for them" in message:
+            subprocess.run(["scancel", *queued_jobs()], check=True)
+
+    with slurm_daemons(tmp_path):
+        with (
+            pytest.raises(ClusterError, match=r"did not accept the job: .*Invalid partition"),
+            open_slurm(SlurmRequest("gpu"), print),
+        ):
+            pass
+        with (
+            pytest.raises(ClusterError, match=r"ended \(.*\) before its head was up"),
+            open_slurm(SlurmRequest("cpu"), cancel),
+        ):
+            pass
+        assert queued_jobs() == []
+
+
+def queued_jobs():
+    return subprocess.run(["squeue", "-h", "-o", "%i"], capture_output=True, text=True, check=True).stdout.split()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -33,7 +34,9 @@ RENEWAL_INTERVAL_S = 30.0
 POLL_INTERVAL_S = 0.5
 GRACE_S, CANCEL_TIMEOUT_S = 20.0, 60.0
 _OPTIONS = ("nodes", "minutes", "cores", "gpus", "account", "qos", "constraint")
-_RUNNING_STATES = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED", "UNKNOWN")
+SQUEUE_TIMEOUT_S = 30.0
+ENDED = "ENDED"  # of a job that `squeue` does not list any more
+_RUNNING_STATES = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED", "SUSPENDED", "UNKNOWN")
 
 
 @dataclass(frozen=True)
@@ -153,8 +156,8 @@ def _wait_for_head(job: Any, folder: Path) -> SlurmHead:
     """Wait until the head is up, however long the queue of Slurm is. Raises ClusterError if the job ends before."""
     path = folder / HEAD_FILE
     while not path.exists():
-        state = str(job.state).partition(" ")[0]
-        if job.done() or state not in _RUNNING_STATES:
+        state = job_state(job)
+        if state not in _RUNNING_STATES and not path.exists():
             errors = (job.stderr() or job.stdout() or "it printed nothing").strip().splitlines()
             raise ClusterError(f"Slurm job {job.job_id} ended ({state.lower()}) before its head was up: {errors[-1]}")
         time.sleep(POLL_INTERVAL_S)
@@ -162,6 +165,28 @@ def _wait_for_head(job: Any, folder: Path) -> SlurmHead:
         return SlurmHead.model_validate_json(path.read_text())
     except ValidationError as error:
         raise ClusterError(f"{str(path)!r} cannot be read: {error.errors()[0]['msg']}.") from error
+
+
+def job_state(job: Any) -> str:
+    """The state of a job: that of `squeue`, which works without accounting, unlike what submitit asks.
+
+    Returns:
+        A state of Slurm, such as PENDING; ENDED if Slurm does not list the job any more, UNKNOWN if it does not answer.
+    """
+    from submitit import SlurmJob
+
+    if not isinstance(job, SlurmJob):  # of this machine
+        return str(job.state)
+    program = ["squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job.job_id}"]
+    try:
+        squeue = subprocess.run(  # noqa: S603 - of Slurm
+            program, capture_output=True, text=True, timeout=SQUEUE_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return "UNKNOWN"
+    if squeue.returncode:
+        return ENDED if "Invalid job id" in squeue.stderr else "UNKNOWN"
+    return squeue.stdout.strip().partition("\n")[0] or ENDED
 
 
 def driver_connection(job: Any, head: SlurmHead, executor: str) -> RayConnection:
@@ -191,7 +216,7 @@ def _end(job: Any, lease: Path, notify: Notify) -> None:
 def _has_ended(job: Any, timeout: float) -> bool:
     """Wait for the end of a job; returns False after the timeout."""
     deadline = time.monotonic() + timeout
-    while not job.done(force_check=True):
+    while job_state(job) in _RUNNING_STATES:
         if time.monotonic() > deadline:
             return False
         time.sleep(POLL_INTERVAL_S)

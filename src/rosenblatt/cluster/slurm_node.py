@@ -8,6 +8,7 @@ import shutil
 import socket
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
@@ -32,7 +33,7 @@ class SlurmHead(BaseModel):
 
     cluster_id: str
     address: str  # with its port
-    host: str
+    host: str  # its name for Slurm
     folder: str  # of its credentials, on its machine
 
 
@@ -78,7 +79,8 @@ def _publish_head(folder: Path, config: NodeConfig, shared: Path) -> None:
     """Write where the head runs, once it is up."""
     while (state := read_state(folder)).phase != "ready":
         time.sleep(POLL_INTERVAL_S)
-    head = SlurmHead(cluster_id=config.cluster_id, address=state.head, host=config.name, folder=str(folder))
+    host = os.environ.get("SLURMD_NODENAME", config.name)  # the host name may have a domain, unlike the node's
+    head = SlurmHead(cluster_id=config.cluster_id, address=state.head, host=host, folder=str(folder))
     temporary = shared / f"{HEAD_FILE}.new"
     temporary.write_text(head.model_dump_json())
     temporary.replace(shared / HEAD_FILE)
@@ -94,8 +96,16 @@ def _wait_for_head(shared: Path) -> SlurmHead:
 
 
 def _reachable_address() -> str:
-    """The address by which other machines of the network know this one."""
-    try:
-        return socket.gethostbyname(socket.gethostname())
-    except OSError:
-        return next(address for address in own_addresses()[1:] if ":" not in address)
+    """The address by which other machines of the network know this one.
+
+    /etc/hosts may map the name of a machine to its loopback device.
+    """
+    candidates = []
+    with suppress(OSError):
+        candidates.append(socket.gethostbyname(socket.gethostname()))
+    launcher = os.environ.get("SLURM_LAUNCH_NODE_IPADDR", "")  # the machine of the head
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((launcher or "127.0.0.1", 9))  # sends nothing
+        candidates.append(probe.getsockname()[0])
+    candidates += [address for address in own_addresses()[1:] if ":" not in address]
+    return next((address for address in candidates if not address.startswith("127.")), candidates[0])
