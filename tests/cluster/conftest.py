@@ -32,16 +32,22 @@ esac
 exec sh -c "$command"
 """
 
-# Like `ray start --block`: it writes its address, starts a process that leaves its session, and waits.
+# Like `ray start --block`: it serves calls, writes its address, starts a process that leaves its session, and waits.
 RAY = """
 import os, subprocess, sys, time
+from tests.cluster.heads import serve_head
 folder = next(word.split("=")[1] for word in sys.argv if word.startswith("--temp-dir="))
 os.makedirs(f"{folder}/session_2026/logs", exist_ok=True)
 open(f"{folder}/session_2026/logs/raylet.out", "w").write("raylet log\\n")
 subprocess.Popen(["sleep", "100"], start_new_session=True)
 if os.environ.get("FAKE_RAY") == "fails":
     sys.exit("no port is free")
-open(f"{folder}/ray_current_cluster", "w").write("127.0.0.1:6379")
+token, ca, certificate, key = (
+    open(os.environ[name]).read()
+    for name in ("RAY_AUTH_TOKEN_PATH", "RAY_TLS_CA_CERT", "RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY")
+)
+server, port = serve_head(token, (ca.encode(), certificate.encode(), key.encode()))
+open(f"{folder}/ray_current_cluster", "w").write(f"127.0.0.1:{port}")
 time.sleep(100)
 """
 
@@ -76,7 +82,8 @@ def fake_ray(tmp_path, monkeypatch) -> None:
     for folder in (scripts, scripts.parent):
         (folder / "__init__.py").touch()
     (scripts / "scripts.py").write_text(RAY)
-    path = os.pathsep.join([str(scripts.parents[1]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    folders = [str(scripts.parents[1]), os.environ.get("PYTHONPATH", ""), str(Path(__file__).parents[2])]
+    path = os.pathsep.join(folder for folder in folders if folder)
     monkeypatch.setenv("PYTHONPATH", path)
 
 

@@ -63,6 +63,35 @@ def test_a_machine_without_python_is_refused(fake_ssh):
     assert result.problems == ("python=/absent/python does not run there (no Python).",)
 
 
+def test_what_start_files_of_the_shell_print_is_not_read(fake_ssh):
+    text = (fake_ssh / "ssh").read_text()
+    noise = "echo 'Welcome to {\"lab\"}'; printf 'no newline'"
+    (fake_ssh / "ssh").write_text(text.replace("exec sh -c", f"{noise}; exec sh -c"))
+    [result] = check(Host("here", python=sys.executable))
+    assert result.problems == ()
+    assert result.facts.python == sys.version_info[:3]
+
+
+def test_a_user_without_a_shell_and_a_python_that_fails_are_named(fake_ssh):
+    write_program(fake_ssh, f"python{PYTHON}", "echo 'libpython is missing' >&2; exit 1")
+    [result] = check(Host("here"))
+    assert result.problems == ("its Python does not answer (libpython is missing).",)
+    text = (fake_ssh / "ssh").read_text()
+    (fake_ssh / "ssh").write_text(text.replace("exec sh", "echo This account is not available.; exit 1; exec sh"))
+    [result] = check(Host("here"))
+    assert result.problems == ("its shell runs no commands for this user (This account is not available.).",)
+
+
+def test_one_machine_under_two_names_is_refused_with_both_lines(fake_ssh):
+    python = sys.executable
+    first, second = check(Host("here", python=python, line=1), Host("10.0.0.7", python=python, line=4))
+    assert first.problems == ()
+    assert second.problems == ("it is the same machine as here, lines 1 and 4 of the hosts file. Remove one of both.",)
+    assert check(Host("a", python=python), Host("b", python=python))[1].problems == (
+        "it is the same machine as a. Remove one of both.",
+    )
+
+
 def test_too_little_disk_and_too_many_cores_are_refused(fake_ssh, monkeypatch):
     monkeypatch.setattr(checks, "MIN_FREE_DISK_READY", 2**60)
     [result] = check(Host("here", cores=5000, gpus=9, python=sys.executable))

@@ -35,13 +35,20 @@ def test_lines_name_machines_and_what_differs(tmp_path):
         ("-oProxyCommand=x", "line 2: '-oProxyCommand=x' is no machine"),
         ("ann@-a", "line 2: 'ann@-a' is no machine"),
         ("a:70000", "70000 is no port"),
-        ("first", "'first' is in the file twice"),
+        ("first", "'first' is in the file twice, first in line 1"),
+        ("ann@2001:db8::7", "line 2: write the IPv6 address in brackets: [2001:db8::7]"),
     ],
 )
 def test_an_invalid_line_is_refused_by_its_number(tmp_path, line, message):
     with pytest.raises(ClusterError) as error:
         read(tmp_path, f"first\n{line}\n")
     assert message in str(error.value)
+
+
+def test_lines_are_numbered_and_ipv6_addresses_have_brackets_before_a_port(tmp_path):
+    first, second = read(tmp_path, "\ufeff# saved on Windows\n[fe80::1%eth0]:2222\nann@lab2:2222\n")
+    assert (first.line, first.address, first.name) == (2, "fe80::1%eth0", "[fe80::1%eth0]:2222")
+    assert (second.line, second.name) == (3, "lab2:2222")
 
 
 def test_a_file_without_machines_is_refused(tmp_path):

@@ -21,11 +21,12 @@ MIN_FREE_DISK = 2 * 2**30  # bytes: an environment with Ray takes 380 MB, withou
 MIN_FREE_DISK_READY = 200 * 2**20  # bytes, where the environment is there already
 MIN_MEMORY = 2 * 2**30  # bytes: an idle node takes about 1 GB
 CHECK_TIMEOUT_S = 30
+NO_PYTHON = 72  # exit status of the script of the check
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class HostFacts(BaseModel):
-    """What `host_facts` reports of a machine; sizes are in bytes."""
+    """What `host_facts` reports of a machine; sizes are in bytes, and `identity` is "" if it is unknown."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,6 +41,7 @@ class HostFacts(BaseModel):
     free_disk: dict[str, int]
     gpus: int
     address: str
+    identity: str = ""
     uv: str
 
 
@@ -70,7 +72,18 @@ class HostCheck(BaseModel):
 def check_hosts(hosts: Sequence[Host], sessions: SshSessions) -> list[HostCheck]:
     """Check all hosts at once; returns their results in the same order."""
     with ThreadPoolExecutor(len(hosts)) as pool:
-        return list(pool.map(lambda host: _check_host(host, hosts, sessions), hosts))
+        checks = list(pool.map(lambda host: _check_host(host, hosts, sessions), hosts))
+    first: dict[str, HostCheck] = {}
+    for i, check in enumerate(checks):
+        identity = check.facts.identity if check.facts else ""
+        if identity and (other := first.setdefault(identity, check)) is not check:
+            checks[i] = check.model_copy(update={"problems": (*check.problems, _same_machine(other.host, check.host))})
+    return checks
+
+
+def _same_machine(first: Host, second: Host) -> str:
+    lines = f", lines {first.line} and {second.line} of the hosts file" if first.line and second.line else ""
+    return f"it is the same machine as {first.name}{lines}. Remove one of both."
 
 
 def _check_host(host: Host, hosts: Sequence[Host], sessions: SshSessions) -> HostCheck:
@@ -87,7 +100,8 @@ def _check_host(host: Host, hosts: Sequence[Host], sessions: SshSessions) -> Hos
         remote = float(clock)
     except (ValueError, ValidationError):
         detail = (errors.strip() or f"exit status {status}").splitlines()[-1]
-        return HostCheck(host=host, problems=(f"{_missing_python(host)} ({detail}).",))
+        reason = _missing_python(host) if host.python or status == NO_PYTHON else "its Python does not answer"
+        return HostCheck(host=host, problems=(f"{reason} ({detail}).",))
     offset = remote - end if remote > end else min(remote + 1 - start, 0.0)  # it is in whole seconds
     return HostCheck(host=host, facts=facts, clock_offset=offset, problems=tuple(_problems(host, facts, offset)))
 
@@ -105,7 +119,7 @@ def _script(host: Host, other_address: str) -> bytes:
         f"{facts}\n{ending}\n"
         "  fi\n"
         "done\n"
-        "echo no Python >&2; exit 1\n"
+        f"echo no Python >&2; exit {NO_PYTHON}\n"
     ).encode()
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv6Address
 from pathlib import Path
 
 from rosenblatt.errors import ClusterError, did_you_mean
@@ -13,7 +14,7 @@ OPTIONS = ("cores", "gpus", "python")
 MAX_COUNT = 65_536  # cores or GPUs of one machine
 MAX_PORT = 65_535
 _TARGET = re.compile(
-    r"(?:(?P<user>[^-@\s][^@\s]*)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(?::(?P<port>\d+))?"
+    r"(?:(?P<user>[^-@\s][^@\s]*)@)?(?P<host>\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(?::(?P<port>\d+))?"
 )
 
 
@@ -28,6 +29,7 @@ class Host:
         cores: number of cores to use; None for all.
         gpus: number of GPUs to use; None for all.
         python: interpreter whose environment is used as it is; "" to build one.
+        line: its number in the hosts file; 0 if there is none.
     """
 
     address: str
@@ -36,11 +38,17 @@ class Host:
     cores: int | None = None
     gpus: int | None = None
     python: str = ""
+    line: int = field(default=0, compare=False)
 
     @property
     def name(self) -> str:
         """The host in messages: its address, and its port if one was given."""
-        return f"{self.address}:{self.port}" if self.port else self.address
+        return join_address(self.address, self.port) if self.port else self.address
+
+
+def join_address(host: str, port: int) -> str:
+    """Write an address with a port; an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def read_hosts(path: Path) -> tuple[Host, ...]:
@@ -58,7 +66,7 @@ def read_hosts(path: Path) -> tuple[Host, ...]:
         ClusterError: if the file cannot be read, a line is invalid, or a host is there twice.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # of Windows, too
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ClusterError(f"The hosts file {str(path)!r} cannot be read: {reason}.") from error
@@ -67,9 +75,12 @@ def read_hosts(path: Path) -> tuple[Host, ...]:
         words = line.split("#")[0].split()
         if words:
             place = f"{str(path)!r}, line {number}"
-            host = _parse_host(words, place)
+            host = replace(_parse_host(words, place), line=number)
             if host.name in hosts:
-                raise ClusterError(f"{place}: {host.name!r} is in the file twice. Remove one of the lines.")
+                raise ClusterError(
+                    f"{place}: {host.name!r} is in the file twice, first in line {hosts[host.name].line}. Remove one "
+                    "of the lines."
+                )
             hosts[host.name] = host
     if not hosts:
         raise ClusterError(f"The hosts file {str(path)!r} names no machine. Write one per line, such as user@machine.")
@@ -78,6 +89,8 @@ def read_hosts(path: Path) -> tuple[Host, ...]:
 
 def _parse_host(words: list[str], place: str) -> Host:
     match = _TARGET.fullmatch(words[0])
+    if not match and _is_ipv6(words[0].rpartition("@")[2]):
+        raise ClusterError(f"{place}: write the IPv6 address in brackets: [{words[0].rpartition('@')[2]}].")
     if not match:
         raise ClusterError(f"{place}: {words[0]!r} is no machine. Write [user@]host[:port].")
     port = int(match["port"]) if match["port"] else None
@@ -92,6 +105,14 @@ def _parse_host(words: list[str], place: str) -> Host:
         gpus=_parse_count(options, "gpus", 0, place),
         python=options.get("python", ""),
     )
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _parse_options(words: Iterable[str], place: str) -> dict[str, str]:

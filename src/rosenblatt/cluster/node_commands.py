@@ -64,7 +64,7 @@ def start(request: StartRequest) -> NodeState:
         (folder / name).write_bytes(base64.b64decode(content))
     (folder / CONFIG_FILE).write_text(request.config.model_dump_json())
     (folder / LEASE_FILE).touch()
-    if reason := unreachable_head(request.config, folder):
+    if reason := explain_unreachable_head(request.config.head, folder):
         state.phase, state.reason = "ended", reason
         state.write()
         return state
@@ -86,13 +86,12 @@ def start(request: StartRequest) -> NodeState:
     return state
 
 
-def unreachable_head(config: NodeConfig, folder: Path) -> str:
-    """Why this machine does not reach the head of the cluster; "" if it does, or is the head."""
-    if not config.head:
+def explain_unreachable_head(head: str, folder: Path) -> str:
+    """Why this machine does not reach the head of the cluster; "" if it does, or there is no head yet."""
+    if not head:
         return ""
-    host, _, port = config.head.rpartition(":")
     try:
-        require_ready(Endpoint(host, int(port)), Credentials.read(folder))
+        require_ready(Endpoint.parse(head), Credentials.read(folder))
     except ClusterError as error:
         return str(error)
     return ""
@@ -136,6 +135,7 @@ def report(folder: Path) -> NodeReport:
                 tasks.append(title.removeprefix("ray::").strip())
     return NodeReport(
         phase=state.phase,
+        reason=explain_unreachable_head(state.head, folder),
         n_processes=len(processes),
         tasks=tuple(sorted(tasks)),
         cpu=(_cpu_seconds(processes) - used) / CPU_SAMPLE_S,

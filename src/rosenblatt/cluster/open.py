@@ -12,7 +12,9 @@ from threading import Event, Thread
 from rosenblatt.cluster.clouds import CLUSTER_FILE_SUFFIXES, connect_to_cloud, list_clouds, open_cluster_file
 from rosenblatt.cluster.hosts import read_hosts
 from rosenblatt.cluster.nodes import renew_lease
+from rosenblatt.cluster.probe import CLIENT_SERVICE, Endpoint, require_ready
 from rosenblatt.cluster.record import ClusterRecord, read_record
+from rosenblatt.cluster.security import Credentials
 from rosenblatt.cluster.settings import FAILURE_DETECTION, ID_VARIABLE, ray_environment
 from rosenblatt.cluster.slurm import PREFIX as SLURM_PREFIX
 from rosenblatt.cluster.slurm import open_slurm, parse_slurm
@@ -24,6 +26,8 @@ from rosenblatt.tuning.ray_connection import DRIVER_MODULE, RayConnection
 LEASE_S = 300.0  # without a sign of life of the command, after which its nodes end
 RENEWAL_INTERVAL_S = 30.0
 CLIENT_SCHEME = "ray://"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+CERTIFICATE_VARIABLES = "RAY_TLS_CA_CERT", "RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY"  # of Ray, also for clients
 
 
 @contextmanager
@@ -44,7 +48,7 @@ def open_cluster(on: str, notify: Notify, confirm: Callable[[str], bool] | None 
         ClusterError: if the cluster cannot be brought up or used.
     """
     if on.startswith(CLIENT_SCHEME):
-        yield client_connection(on)
+        yield client_connection(on, notify)
     elif on.startswith(SLURM_PREFIX):
         with open_slurm(parse_slurm(on), notify) as connection:
             yield connection
@@ -72,20 +76,45 @@ def driver_connection(record: ClusterRecord) -> RayConnection:
     return RayConnection(record.name, ssh_command(head.host, command), environment, record.head)
 
 
-def client_connection(address: str) -> RayConnection:
+def client_connection(address: str, notify: Notify) -> RayConnection:
     """The connection to a cluster that was started otherwise: its driver runs here.
 
     Raises:
-        ClusterError: if no token is set.
+        ClusterError: if no token is set, or the cluster cannot be reached with it or accepts everybody.
     """
-    if not (os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")):
+    endpoint = Endpoint.parse(address.removeprefix(CLIENT_SCHEME))
+    credentials = _client_credentials(address)
+    require_ready(endpoint, credentials, CLIENT_SERVICE)
+    if not credentials.ca and endpoint.host not in LOOPBACK:
+        notify(
+            f"{address}: the connection is not encrypted, so that others in the network can read the token and the "
+            "data. Start the cluster with RAY_USE_TLS=1, and set it here"
+        )
+    settings = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+    settings |= {name: str(value) for name, value in FAILURE_DETECTION.items()}
+    return RayConnection(name=str(endpoint), environment=settings, address=address)
+
+
+def _client_credentials(address: str) -> Credentials:
+    """Token and certificates that Ray reads from the environment. Raises ClusterError."""
+    variables = list(CERTIFICATE_VARIABLES) if os.environ.get("RAY_USE_TLS", "0") in ("1", "true") else []
+    token = os.environ.get("RAY_AUTH_TOKEN", "")
+    variables += [] if token else ["RAY_AUTH_TOKEN_PATH"]
+    if not token and not os.environ.get("RAY_AUTH_TOKEN_PATH"):
         raise ClusterError(
             f"{address}: no token is set. A cluster without authentication lets anyone in the network run commands on "
             "it, so it is not used. Start it with RAY_AUTH_MODE=token, and set RAY_AUTH_TOKEN_PATH here."
         )
-    settings = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
-    settings |= {name: str(value) for name, value in FAILURE_DETECTION.items()}
-    return RayConnection(name=address.removeprefix(CLIENT_SCHEME), environment=settings, address=address)
+    contents = {}
+    for name in variables:
+        try:
+            contents[name] = Path(os.environ[name]).read_bytes()
+        except KeyError:
+            raise ClusterError(f"{address}: RAY_USE_TLS is set, so {name} must name a file.") from None
+        except OSError as error:
+            raise ClusterError(f"{address}: the file of {name} cannot be read: {error.strerror}.") from error
+    token = token or contents["RAY_AUTH_TOKEN_PATH"].decode(errors="replace").strip()
+    return Credentials(token, *(contents.get(name, b"") for name in CERTIFICATE_VARIABLES))
 
 
 @contextmanager
@@ -114,7 +143,7 @@ def _renew_leases(record: ClusterRecord, is_over: Event) -> None:
 
 def _require_running(record: ClusterRecord) -> None:
     report = report_nodes(record.model_copy(update={"nodes": record.nodes[:1]}))[0]
-    if isinstance(report, ClusterError) or report.phase != "ready":
+    if isinstance(report, ClusterError) or report.phase != "ready" or report.reason:
         reason = str(report) if isinstance(report, ClusterError) else report.reason
         raise ClusterError(
             f"The head of the cluster {record.name!r} does not run ({reason.rstrip('.')}). Take the cluster down with "

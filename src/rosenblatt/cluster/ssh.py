@@ -18,6 +18,7 @@ CONNECT_TIMEOUT_S = 10
 KEEPALIVE_S = 5  # between signs of life of a connection
 MAX_MISSED_KEEPALIVES = 3  # before a connection counts as lost
 CONNECTION_FAILED = 255  # exit status of ssh itself
+START_MARKER = "rosenblatt-output-begins"  # before it is what the shell's own start files print
 IDLE_CONNECTION_S = 60  # after which a shared connection is closed if this process was killed
 _REASONS = {  # what ssh prints, and what to do
     "Host key verification failed": "its host key is not known here. Connect once with `{command}` and check the key",
@@ -73,11 +74,14 @@ class SshSessions:
     ) -> tuple[int, str, str]:
         """Run a command of the remote shell; returns its exit status, standard output and standard error.
 
+        What start files of the shell print, such as .bashrc, is left out of the standard output.
+
         Raises:
-            ClusterError: if the machine cannot be reached, or the command takes longer than the timeout.
+            ClusterError: if the machine cannot be reached, its shell does not run the command, or that takes longer
+                than the timeout.
         """
         self._hosts[host.name] = host
-        program = [*self._command(host), _target(host), command]
+        program = [*self._command(host), _target(host), f"echo {START_MARKER}; {command}"]
         with tempfile.TemporaryFile() as log:  # not a pipe, which the shared connection of older versions keeps open
             source: dict[str, Any] = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
             try:
@@ -96,7 +100,11 @@ class SshSessions:
             errors = log.read().decode(errors="replace")
         if run.returncode == CONNECTION_FAILED:
             raise ClusterError(f"{host.name}: {_explain(host, errors)}.")
-        return run.returncode, run.stdout.decode(errors="replace"), errors
+        noise, marker, output = run.stdout.decode(errors="replace").partition(f"{START_MARKER}\n")
+        if not marker:
+            detail = (noise.strip() or errors.strip() or f"exit status {run.returncode}").splitlines()[-1]
+            raise ClusterError(f"{host.name}: its shell runs no commands for this user ({detail}).")
+        return run.returncode, output, errors
 
     def _command(self, host: Host) -> list[str]:
         shared = ["-o", "ControlMaster=auto", "-o", f"ControlPath={self._folder}/%C"]
