@@ -3,10 +3,13 @@
 from contextlib import contextmanager
 
 import pytest
+from click.testing import CliRunner
 
+from rosenblatt.cli.exit_status import ExitStatus
 from rosenblatt.cli.machines import Machines
+from rosenblatt.cli.main import cli
 from rosenblatt.cluster import open as open_module
-from rosenblatt.errors import ClusterError, SpecError
+from rosenblatt.errors import ClusterError, RosenblattError, SpecError
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.workers import WorkerPool
 from rosenblatt.tuning import ray_workers
@@ -42,6 +45,8 @@ def test_workers_of_a_cluster_are_started_as_the_options_say(monkeypatch):
     monkeypatch.setattr(open_module, "open_cluster", open_cluster)
     monkeypatch.setattr(ray_workers, "RayWorkers", lambda *arguments: arguments)
     with Machines("lab", 3).open(CNN, print) as make_workers:
+        assert events == []
+        make_workers(1)[2]().close()
         cluster, notify, make_local, device, nodes_per_network = make_workers(1)
         assert (cluster, notify, device, nodes_per_network) == (connection, print, "cpu", 3)
         local = make_local()
@@ -72,3 +77,53 @@ def test_workers_of_this_machine_replace_those_of_a_cluster_that_is_lost_later(m
         assert isinstance(local, WorkerPool)
         local.close()
     assert messages == ["lab is lost. This machine goes on."]
+
+
+@pytest.fixture
+def cluster_events(monkeypatch):
+    """What happens to the cluster of a command."""
+    events = []
+
+    @contextmanager
+    def open_cluster(on, notify, confirm):
+        events.append("open")
+        try:
+            yield RayConnection(on)
+        finally:
+            events.append("close")
+
+    monkeypatch.setattr(open_module, "open_cluster", open_cluster)
+    return events
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli, ["fit", *arguments, "--on", "lab", "--store", "none"], obj=ExitStatus())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["people.csv", "-t", "salary"], "There is no column 'salary'"),
+        (["people.csv", "-t", "rich", "--kind", "rnn"], "rnn"),
+        (["missing.csv", "-t", "rich"], "missing.csv"),
+        (["people.csv", "-t", "rich", "--trials", "3", "--task", "regression"], "regression"),
+    ],
+)
+def test_a_table_that_cannot_be_used_opens_no_cluster(work_folder, people, cluster_events, options, message):
+    people.write_csv("people.csv")
+    result = invoke(*options)
+    assert isinstance(result.exception, RosenblattError)
+    assert message in str(result.exception)
+    assert cluster_events == []
+
+
+@pytest.mark.parametrize("options", [(), ("--trials", "3")])
+def test_a_cluster_is_closed_after_an_error(work_folder, people, cluster_events, monkeypatch, options):
+    def start(*_arguments):
+        raise ClusterError("lab has no machine.")
+
+    monkeypatch.setattr(ray_workers, "RayWorkers", start)
+    people.write_csv("people.csv")
+    result = invoke("people.csv", "-t", "rich", *options)
+    assert str(result.exception) == "lab has no machine."
+    assert cluster_events == ["open", "close"]

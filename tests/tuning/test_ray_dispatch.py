@@ -82,11 +82,11 @@ class Rig:
             self.driver.events.get()()
         self.driver._assign()
 
-    def submit(self, n, *keys, is_suspect=False):
+    def submit(self, n, *keys, avoid=()):
         for key in keys:
             self.driver.on_command(Message({"kind": "share", "key": key}, b"data"))
         for _ in range(n):
-            header = {"kind": "item", "attempt": Attempt(self.n_items, 0, 1), "keys": keys, "is_suspect": is_suspect}
+            header = {"kind": "item", "attempt": Attempt(self.n_items, 0, 1), "keys": keys, "avoid": avoid}
             self.driver.on_command(Message(header, b""))
             self.n_items += 1
         self.run()
@@ -207,7 +207,7 @@ def test_closing_returns_what_machines_have_trained():
 def test_an_item_whose_process_ended_is_trained_without_others():
     rig = Rig(a=2)
     rig.submit(1)
-    rig.submit(2, is_suspect=True)
+    rig.submit(2, avoid=("a",))
     rig.submit(2)
     (actor,) = rig.ray.actors
     assert [attempt.trial for attempt in actor.items()] == [0]
@@ -216,6 +216,41 @@ def test_an_item_whose_process_ended_is_trained_without_others():
         assert [attempt.trial for attempt in actor.items()] == list(range(n))
     rig.finish(actor, 1, seconds=1.0)
     assert [attempt.trial for attempt in actor.items()] == [0, 1, 2, 3, 4]
+
+
+def test_an_item_whose_process_ended_moves_to_another_machine_while_others_go_on():
+    rig = Rig(a=1, b=1)
+    a, b = rig.ray.actors
+    rig.submit(4)
+    rig.submit(1, avoid=("a",))
+    rig.submit(2)
+    rig.finish(a, 2, seconds=1.0)
+    assert [attempt.trial for attempt in a.items()] == [0, 2, 5, 6]
+    rig.finish(b, 2, seconds=1.0)
+    assert [attempt.trial for attempt in b.items()] == [1, 3, 4]
+
+
+def test_an_item_that_ends_its_process_again_and_again_does_not_cost_a_machine():
+    rig = Rig(a=1)
+    for n_crashes in range(1, 6):
+        rig.submit(1, avoid=("a",) * (n_crashes - 1))
+        rig.ray.actors[-1].answer("collect", RuntimeError("out of memory"))
+        rig.run()
+        rig.ray.actors[-1].answer("load", 1)
+        rig.run()
+    assert [message.header["is_restarted"] for message in rig.reports("lost")] == [True] * 5
+
+
+def test_a_machine_on_which_items_of_others_end_is_given_up():
+    rig = Rig(a=1)
+    for _ in range(3):
+        rig.submit(1, avoid=("b",))
+        rig.ray.actors[-1].answer("collect", RuntimeError("out of memory"))
+        rig.run()
+        if rig.reports("lost")[-1].header["is_restarted"]:
+            rig.ray.actors[-1].answer("load", 1)
+            rig.run()
+    assert [message.header["is_restarted"] for message in rig.reports("lost")] == [True, True, False]
 
 
 def test_a_machine_is_given_up_only_if_it_crashes_without_a_result_in_between():

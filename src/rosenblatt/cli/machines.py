@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.spec import Spec
 
 if TYPE_CHECKING:
+    from rosenblatt.tuning.ray_connection import RayConnection
     from rosenblatt.tuning.workers import MakeWorkers, Workers
 
 
@@ -59,32 +60,68 @@ class Machines:
 
     @contextmanager
     def open(self, spec: Spec, notify: Notify) -> Iterator[MakeWorkers | None]:
-        """Open the cluster for the time of a command; yield what starts workers on it, None for this machine."""
+        """Yield what starts workers on the cluster, None for this machine; the cluster ends with the block.
+
+        The cluster is opened when workers are first started, so that nothing is started for a table that cannot be
+        used.
+        """
         if self.on is None:
             yield None
             return
-        from rosenblatt.cluster.open import open_cluster
-        from rosenblatt.training.workers import WorkerPool
-        from rosenblatt.tuning.device_workers import DeviceWorker
+        with ExitStack() as stack:
+            yield _Cluster(self, spec.training.device, notify, stack).make_workers
+
+
+class _Cluster:
+    """The cluster of a command, once workers have been started on it.
+
+    Args:
+        machines: the options of the command.
+        device: "cpu", or the device of PyTorch that trains.
+        notify: called with each message for the user.
+        stack: closes the cluster.
+    """
+
+    def __init__(self, machines: Machines, device: str, notify: Notify, stack: ExitStack) -> None:
+        self._machines, self._device, self._notify, self._stack = machines, device, notify, stack
+        self._connection: RayConnection | None = None
+        self._has_started = False  # whether workers were started on it
+
+    def make_workers(self, threads: int | None) -> Workers:
+        """Start workers on the cluster; later, with the refit of a search, on this machine if the cluster is lost."""
         from rosenblatt.tuning.ray_workers import RayWorkers
 
-        device, has_connected = spec.training.device, False
-        with open_cluster(self.on, notify, ask_confirmation(yes=False)) as connection:
+        def make_local() -> Workers:
+            return _make_local_workers(self._device, threads)
 
-            def make_workers(threads: int | None) -> Workers:
-                nonlocal has_connected
+        connection, n_nodes = self._open(), self._machines.nodes_per_network
+        try:
+            workers = RayWorkers(connection, self._notify, make_local, self._device, n_nodes)
+        except ClusterError as error:
+            if not self._has_started:
+                raise
+            self._notify(f"{error} This machine goes on.")
+            return make_local()
+        self._has_started = True
+        return workers
 
-                def make_local() -> Workers:
-                    return WorkerPool(threads) if device == "cpu" else DeviceWorker(device)
+    def _open(self) -> RayConnection:
+        from rosenblatt.cluster.open import open_cluster
 
-                try:
-                    workers = RayWorkers(connection, notify, make_local, device, self.nodes_per_network)
-                except ClusterError as error:
-                    if not has_connected:
-                        raise
-                    notify(f"{error} This machine goes on.")  # with the refit of a search
-                    return make_local()
-                has_connected = True
-                return workers
+        if self._connection is None:
+            confirm = _confirm if ask_confirmation(yes=False) else None
+            self._connection = self._stack.enter_context(open_cluster(str(self._machines.on), self._notify, confirm))
+        return self._connection
 
-            yield make_workers
+
+def _confirm(question: str) -> bool:
+    """Ask a question on a line of its own, since a live display shows only complete lines."""
+    click.echo(f"{question} [y/N]", err=True)
+    return click.confirm("", prompt_suffix="", show_default=False, err=True)
+
+
+def _make_local_workers(device: str, threads: int | None) -> Workers:
+    from rosenblatt.training.workers import WorkerPool
+    from rosenblatt.tuning.device_workers import DeviceWorker
+
+    return WorkerPool(threads) if device == "cpu" else DeviceWorker(device)

@@ -99,14 +99,15 @@ class SearchCoordinator:
         """Search until all trials have ended, time is up, or the user presses Ctrl-C. What was trained so far is kept.
 
         Args:
-            deadline: end of the search, a `time.monotonic`. The search ends earlier by the time that refitting the best
-                trials and predicting take, but not before one network has been trained for an epoch.
+            deadline: end of the search, a `time.monotonic`, or later by the time that a cluster takes to start. It ends
+                earlier by the time of refits and predictions, but not before a network was trained for an epoch.
             on_progress: called with the progress about ten times a second.
             save_checkpoint: called after trials have reached a rung, and at the end.
             prediction_rows: rows that networks predict after the search, within its time.
         """
-        started, results = time.monotonic(), list[WorkResult]()
-        workers = self.start_workers()
+        opened, workers, results = time.monotonic(), self.start_workers(), list[WorkResult]()
+        started = time.monotonic()
+        deadline = deadline and deadline + (started - opened if self._make_workers else 0.0)
         self.threads = workers.threads
         refit_rows = len(self.prepared.data.y) if self.plan.refits else 0
         self.time_budget = TimeBudget(

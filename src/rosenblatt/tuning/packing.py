@@ -52,7 +52,12 @@ class PackedItem(NamedTuple):
     attempt: Attempt
     keys: tuple[int, ...]  # of the shared objects that it refers to, in the order in which they must be loaded
     content: bytes
-    is_suspect: bool = False  # whether the process that trained it has ended, so that it is trained without others
+    avoid: tuple[str, ...] = ()  # machines on which the process that trained it has ended, once for each time
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may end its process, so that it is trained without others."""
+        return bool(self.avoid)
 
 
 class _ItemPart(NamedTuple):

@@ -17,6 +17,8 @@ MAX_HEADER_BYTES = 2**28
 _CHUNK_BYTES = 2**20
 CLOUD_MACHINE_START_S = 1800.0  # for a machine to boot and to install its environment
 DRIVER_MODULE = "rosenblatt.tuning.ray_driver"
+HEARTBEAT_INTERVAL_S = 2.0  # between two signs of life of the controller
+SILENCE_TIMEOUT_S = 20.0  # without a sign of life, after which controller and driver give one another up
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,9 @@ def write_command(file: IO[bytes], kind: str, content: bytes = b"", **header: An
     _write(file, pickle.dumps(header | {"kind": kind}), content)
 
 
-def read_command(file: IO[bytes]) -> Message | None:
-    """Read a message of the controller; None at the end of the pipe."""
-    parts = _read(file)
+def read_command(file: IO[bytes], on_bytes: Callable[[], None] = lambda: None) -> Message | None:
+    """Read a message of the controller, as `read_report`; None at the end of the pipe."""
+    parts = _read(file, on_bytes)
     return None if parts is None else Message(pickle.loads(parts[0]), parts[1])  # noqa: S301 - from the controller
 
 

@@ -22,14 +22,15 @@ COLLECTION_WINDOW_S = 0.2  # seconds for which a machine collects results, so th
 COLLECTION_WINDOW_PER_NODE_S = 0.005  # the same for large clusters, so that the driver keeps up
 MAX_AHEAD = 256  # items that wait on a machine for each thread
 MIN_ITEM_TO_LATENCY = 20  # items this many times longer than a collection wait in the driver, not on machines
-MAX_CRASHES = 3  # of the actor of a machine without a result in between, after which the machine is not used any more
+MAX_CRASHES = 3  # of the actor of a machine without a result in between, after which the machine is not used any more;
+# those of an item that ended its process there before are not counted
 CLOSE_TIMEOUT_S = 8.0  # seconds for machines to stop training
 NODE_ID_LABEL = "ray.io/node-id"  # that Ray gives to each machine
 ACTOR_THREADS = 8  # methods of an actor that run at a time
 START_TIMEOUT_S = 15.0  # seconds to wait for further machines once the first is ready
 
 
-@dataclass
+@dataclass(eq=False)
 class Node:
     """A machine, or one of its GPUs, with the actor that trains there."""
 
@@ -49,6 +50,11 @@ class Node:
     def is_alone(self) -> bool:
         """Whether it trains an item that must not be trained with others."""
         return len(self.assigned) == 1 and next(iter(self.assigned.values())).is_suspect
+
+    @property
+    def is_blameless(self) -> bool:
+        """Whether it trains an item that ended its process here before, and nothing else."""
+        return self.is_alone and self.name in next(iter(self.assigned.values())).avoid
 
 
 class RayDriver:
@@ -70,6 +76,7 @@ class RayDriver:
         self._crashes = Counter[str]()  # by machine
         self._refs: dict[int, Any] = {}  # shared objects in the object store, by key
         self._waiting = deque[PackedItem]()
+        self._suspects: list[PackedItem] = []  # waiting items that must be trained without others
         self._item_seconds = 0.0  # typical time of an item; 0 as long as it is unknown
         self._is_started, self._first_ready, self._next_poll = False, 0.0, 0.0
         self._closes_at: float | None = None
@@ -161,7 +168,7 @@ class RayDriver:
         self._ray.kill(node.actor)
         if self._closes_at is not None:
             return
-        self._crashes[node.node_id] += 1
+        self._crashes[node.node_id] += not node.is_blameless
         is_restarted = is_machine_alive and self._crashes[node.node_id] < MAX_CRASHES
         report: dict[str, Any] = {"node": node.name, "reason": reason, "attempts": list(node.assigned)}
         report |= {"is_crash": is_machine_alive, "is_restarted": is_restarted}
@@ -225,21 +232,42 @@ class RayDriver:
     def _assign(self) -> None:
         """Give waiting items to the machines with the fewest, preferably to those that hold their data."""
         n_per_thread = 1 + self._n_ahead
+        changed, reserved = self._assign_suspects()
         free = [node for node in self._nodes if len(node.assigned) < node.threads * n_per_thread and not node.is_alone]
-        changed: dict[int, Node] = {}
+        free = [node for node in free if node is not reserved]
         while self._waiting and free:
-            item = self._waiting[0]
-            candidates = [node for node in free if not (item.is_suspect and node.assigned)]
-            if not candidates:
-                break
-            node = min(candidates, key=lambda node: _load(node, item))
-            node.assigned[self._waiting.popleft().attempt] = item
-            node.outbox.append(item)
-            changed[id(node)] = node
-            if len(node.assigned) >= node.threads * n_per_thread or node.is_alone:
+            item = self._waiting.popleft()
+            node = min(free, key=lambda node: _load(node, item))
+            self._give(node, item)
+            changed.add(node)
+            if len(node.assigned) >= node.threads * n_per_thread:
                 free.remove(node)
-        for node in changed.values():
+        for node in changed:
             self._flush(node)
+
+    def _assign_suspects(self) -> tuple[set[Node], Node | None]:
+        """Give items that ended a process to machines without others, and not where they did so, if there is a choice.
+
+        Returns the machines that got one, and a machine that gets nothing until it is free for the next one.
+        """
+        changed, ready = set[Node](), [node for node in self._nodes if node.threads]
+        for item in list(self._suspects):
+            allowed = [node for node in ready if node.name not in item.avoid] or ready
+            candidates = [node for node in allowed if not node.is_alone]
+            if not candidates:
+                continue
+            node = min(candidates, key=lambda node: (len(node.assigned), self._crashes[node.node_id]))
+            if node.assigned:
+                return changed, node
+            self._suspects.remove(item)
+            self._give(node, item)
+            changed.add(node)
+        return changed, None
+
+    @staticmethod
+    def _give(node: Node, item: PackedItem) -> None:
+        node.assigned[item.attempt] = item
+        node.outbox.append(item)
 
     def _flush(self, node: Node) -> None:
         """Send the items of the outbox whose shared objects are loaded; load what others need."""
@@ -266,15 +294,19 @@ class RayDriver:
         if header["kind"] == "share":
             self._refs[header["key"]] = self._ray.put(content)
         elif header["kind"] == "item":
-            self._waiting.append(PackedItem(header["attempt"], header["keys"], content, header["is_suspect"]))
+            self._enqueue(PackedItem(header["attempt"], header["keys"], content, header["avoid"]))
         elif header["kind"] == "close":
             self.close()
+
+    def _enqueue(self, item: PackedItem) -> None:
+        (self._suspects if item.is_suspect else self._waiting).append(item)
 
     def close(self) -> None:
         """Stop training; the driver is done when all machines have returned what they trained."""
         if self._closes_at is None:
             self._closes_at = time.monotonic() + CLOSE_TIMEOUT_S
             self._waiting.clear()
+            self._suspects.clear()
             for node in self._nodes:
                 if node.threads:
                     node.n_open_calls += 1

@@ -1,7 +1,8 @@
 """Driver of a search on a Ray cluster: a child process that gives work items to an actor on each machine.
 
 It holds no truth: the controller, at the other end of its pipes, sends the items again that it loses. It ends with its
-controller. Ray may end this process at any time, for instance because the head of the cluster is lost.
+controller, also if that is cut off without a word, so that another driver gets the cores of its actors. Ray may end
+this process at any time, for instance because the head of the cluster is lost.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from functools import partial
 from importlib.metadata import version
 from threading import Thread, Timer
@@ -17,6 +19,23 @@ from typing import IO
 from rosenblatt.tuning.ray_connection import read_command, write_report
 from rosenblatt.tuning.ray_dispatch import CLOSE_TIMEOUT_S, RayDriver
 from rosenblatt.tuning.ray_ranks import RankDriver
+
+
+class _Watch:
+    """Ends the process if the controller gives no sign of life for some seconds."""
+
+    def __init__(self, silence_s: float) -> None:
+        self._silence_s, self._last = silence_s, time.monotonic()
+
+    def note_life(self) -> None:
+        """Note that something has arrived."""
+        self._last = time.monotonic()
+
+    def run(self) -> None:
+        """Wait for the silence. Other threads may be blocked by pipes that nobody reads, so that none is asked."""
+        while (seconds := self._last + self._silence_s - time.monotonic()) > 0:
+            time.sleep(seconds)
+        os._exit(1)
 
 
 def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
@@ -50,8 +69,11 @@ def main() -> None:
         else RankDriver(ray, reports, device, nodes_per_network)
     )
 
+    watch = _Watch(start.header["silence_s"])
+
     def read_commands() -> None:
-        while (message := read_command(commands)) is not None:
+        while (message := read_command(commands, watch.note_life)) is not None:
+            watch.note_life()
             driver.events.put(partial(driver.on_command, message))
         timer = Timer(2 * CLOSE_TIMEOUT_S, os._exit, (1,))  # Ray may never return from a call
         timer.daemon = True
@@ -59,6 +81,7 @@ def main() -> None:
         driver.events.put(driver.close)
 
     Thread(target=read_commands, daemon=True).start()
+    Thread(target=watch.run, daemon=True).start()
     try:
         driver.run()
         driver.end()

@@ -53,6 +53,9 @@ class RankDriver(RayDriver):
     def _collect(self, node: Node) -> None:
         """Do nothing, because `lead` returns the results."""
 
+    def _enqueue(self, item: PackedItem) -> None:
+        self._waiting.append(item)  # each is trained without others
+
     def _assign(self) -> None:
         """Give waiting items to groups of free machines."""
         while self._waiting and self._is_started:

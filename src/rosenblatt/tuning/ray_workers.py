@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
+from itertools import count
 from queue import Empty, SimpleQueue
 from threading import Event, RLock, Thread, current_thread
 from typing import IO, Any, NamedTuple, cast
@@ -19,26 +20,39 @@ from rosenblatt import errors
 from rosenblatt.errors import ClusterError, Notify, RosenblattError, format_count, format_list
 from rosenblatt.training.workers import POLL_INTERVAL_S, MessageQueue
 from rosenblatt.tuning.packing import Attempt, ItemPacker, unpack_results
-from rosenblatt.tuning.ray_connection import Message, RayConnection, read_report, write_command
+from rosenblatt.tuning.ray_connection import (
+    HEARTBEAT_INTERVAL_S,
+    SILENCE_TIMEOUT_S,
+    Message,
+    RayConnection,
+    read_report,
+    write_command,
+)
 from rosenblatt.tuning.work_queue import WorkItem
 from rosenblatt.tuning.workers import NodeStatus, Workers
 
 START_TIMEOUT_S = 60.0  # seconds for the driver to join the cluster and start its workers
-SILENCE_TIMEOUT_S = 20.0  # seconds without a report after which the driver counts as lost
 EMPTY_TIMEOUT_S = 60.0  # seconds without any machine after which the cluster counts as lost
 CLOSE_TIMEOUT_S = 10.0  # seconds for the cluster to return what was trained
 RECONNECT_TIMEOUT_S = 30.0  # the same to connect again
 RECONNECT_DELAYS_S = (0.0, 5.0)  # before each attempt to connect again
-MAX_CRASHES = 4  # of the process that trains an item, after which the item fails; more than a broken machine may have
+MAX_CRASHES = 3  # of the process that trains an item, after which the item fails
+MAX_LOCAL_CRASHES = 1  # the same for items that this machine trains, as they may end the search itself
 MAX_LOSSES = 3  # of the connection without a result in between, after which this machine trains
 MAX_NAMES = 5  # of machines in a message
 ERROR_TIMEOUT_S = 5.0  # seconds for the rest of the driver's standard error, which its children may keep open
 ERROR_LINES = 20  # last lines of the driver's standard error that are kept
 
 
+class _Crash(NamedTuple):
+    node: str  # name of the machine
+    reason: str
+
+
 class _InFlight(NamedTuple):
     item: WorkItem
     attempt: Attempt
+    crashes: tuple[_Crash, ...]  # attempts whose process ended
 
 
 class RayWorkers(MessageQueue):
@@ -69,15 +83,19 @@ class RayWorkers(MessageQueue):
         self._notices = SimpleQueue[str]()  # from other threads
         self._lock = RLock()
         self._in_flight: dict[tuple[int, int], _InFlight] = {}
-        self._n_attempts = Counter[tuple[int, int]]()
-        self._n_crashes = Counter[tuple[int, int]]()
+        self._attempt_numbers = count(1)
         self._lost_nodes: dict[str, NodeStatus] = {}
         self._nodes: Sequence[NodeStatus] = ()
         self._has_started = False  # whether the machines that the cluster had at first are ready
         self._has_nodes_since = time.monotonic()
         self._local: Workers | None = None
         self._is_closed, self._connecting, self._n_losses = Event(), cast("_Driver | None", None), 0
-        self._driver = self._connect(START_TIMEOUT_S)
+        self._driver = cast("_Driver", None)
+        driver = self._connect(START_TIMEOUT_S)
+        with self._lock:
+            self._driver = driver
+            if driver.has_ended:
+                raise ClusterError(f"Cluster {connection.name} cannot be used: {driver.end_reason}")
         machines, threads = format_count(len(self.nodes), "machine"), format_count(self.threads, "thread")
         names = format_list([node.name for node in self.nodes], MAX_NAMES)
         self._notify(f"training on {machines} of cluster {connection.name} with {threads}: {names}")
@@ -120,12 +138,13 @@ class RayWorkers(MessageQueue):
             self.stop[0] = 1
             self._is_closed.set()
             connecting = self._connecting
+            driver = self._driver
         try:
             if connecting:
                 connecting.kill()
-            self._driver.close()
+            driver.close()
         finally:
-            self._driver.end()
+            driver.end()
             if self._local:
                 self._local.close()
         self._flush_notices()
@@ -161,20 +180,17 @@ class RayWorkers(MessageQueue):
             self._driver.kill(f"no machine for {timeout:g} s")
 
     def _on_driver_end(self, driver: _Driver) -> None:
-        """Connect again, or continue on this machine, when a driver has ended that should not."""
-        if self.stop[0] or not driver.is_started:
-            return
+        """Connect again, or continue on this machine, when the driver has ended that has the items."""
+        with self._lock:
+            driver.has_ended = True
+            if self.stop[0] or driver is not self._driver:
+                return
         name = self._connection.name
         self._notices.put(f"cluster {name}: the connection is lost ({driver.end_reason}); connecting again")
         self._nodes = ()
         try:
-            new_driver = self._connect_again()
-            with self._lock:
-                if self.stop[0]:
-                    if new_driver:
-                        new_driver.kill()
-                    return
-                self._replace_driver(new_driver)
+            while not self._replace_driver(self._connect_again()):
+                pass
         except Exception as error:  # noqa: BLE001 - `get` raises it again
             self.put(error)
 
@@ -190,33 +206,55 @@ class RayWorkers(MessageQueue):
                 return self._connect(RECONNECT_TIMEOUT_S)
         return None
 
-    def _replace_driver(self, new_driver: _Driver | None) -> None:
-        """Start all items in flight again with another driver or, without one, on this machine."""
-        name, moved = self._connection.name, list(self._in_flight.items())
-        if new_driver:
-            self._driver, self._has_nodes_since = new_driver, time.monotonic()
-            self._notices.put(f"cluster {name}: connected again; {format_count(len(moved), 'work item')} restarted")
-        else:
-            try:
-                self._local = self._make_local()
-            except RosenblattError as error:
-                raise ClusterError(
-                    f"Cluster {name} cannot be reached, and this machine cannot go on: {error}"
-                ) from error
-            threads = format_count(self._local.threads, "thread")
-            self._notices.put(f"cluster {name} cannot be reached; the search continues on this machine ({threads})")
-        for key, (item, _) in moved:
-            self._start(key, item)
+    def _replace_driver(self, new_driver: _Driver | None) -> bool:
+        """Start all items in flight again with another driver or, without one, on this machine.
 
-    def _start(self, key: tuple[int, int], item: WorkItem) -> None:
-        """Send an item to the cluster, or give it to the workers of this machine, as the next attempt."""
-        self._n_attempts[key] += 1
-        attempt = Attempt(*key, self._n_attempts[key])
-        self._in_flight[key] = _InFlight(item, attempt)
+        Returns False if the new driver has ended already.
+        """
+        with self._lock:
+            if self.stop[0]:
+                if new_driver:
+                    new_driver.kill()
+                return True
+            if new_driver and new_driver.has_ended:
+                return False
+            moved, self._in_flight = self._in_flight, {}
+            if new_driver:
+                self._driver, self._has_nodes_since = new_driver, time.monotonic()
+                restarted = format_count(len(moved), "work item")
+                self._notices.put(f"cluster {self._connection.name}: connected again; {restarted} restarted")
+            else:
+                self._start_local()
+            for key, (item, _, crashes) in moved.items():
+                self._start(key, item, crashes)
+            return True
+
+    def _start_local(self) -> None:
+        """Start the workers of this machine. Raises ClusterError if that is impossible."""
+        name = self._connection.name
+        try:
+            self._local = self._make_local()
+        except RosenblattError as error:
+            raise ClusterError(f"Cluster {name} cannot be reached, and this machine cannot go on: {error}") from error
+        threads = format_count(self._local.threads, "thread")
+        self._notices.put(f"cluster {name} cannot be reached; the search continues on this machine ({threads})")
+
+    def _start(self, key: tuple[int, int], item: WorkItem, crashes: tuple[_Crash, ...] = ()) -> bool:
+        """Send an item to the cluster as another attempt, or give it to the workers of this machine.
+
+        Returns False if it fails instead, because too many attempts have ended their process.
+        """
+        if len(crashes) >= MAX_CRASHES or (self._local and len(crashes) > MAX_LOCAL_CRASHES):
+            node, reason = crashes[-1]
+            self.put(item.failure(f"{len(crashes)} processes that trained it ended, the last one on {node}: {reason}"))
+            return False
         if self._local:
             self._local.submit(item)
         else:
-            self._driver.send_item(item, attempt, is_suspect=self._n_crashes[key] > 0)
+            attempt = Attempt(*key, next(self._attempt_numbers))
+            self._in_flight[key] = _InFlight(item, attempt, crashes)
+            self._driver.send_item(item, attempt, [crash.node for crash in crashes])
+        return True
 
     # Reports
 
@@ -224,7 +262,7 @@ class RayWorkers(MessageQueue):
         header, content = message
         handlers: dict[str, Callable[[], None]] = {
             "nodes": lambda: self._on_nodes(header),
-            "results": lambda: self._on_results(content),
+            "results": lambda: self._on_results(header, content),
             "lost": lambda: self._on_lost(header),
             "notice": lambda: self._notices.put(str(header["message"])),
             "error": lambda: self.put(_error(str(header["name"]), str(header["message"]))),
@@ -243,7 +281,7 @@ class RayWorkers(MessageQueue):
         self._nodes, self.latency_s = tuple(nodes), float(header["latency_s"])
         self._has_started = bool(header["is_started"])
 
-    def _on_results(self, content: bytes) -> None:
+    def _on_results(self, header: dict[str, Any], content: bytes) -> None:
         """Give trials what machines have trained; results of attempts that were replaced are ignored."""
         for packed in unpack_results(content):
             key = packed.attempt.trial, packed.attempt.fold
@@ -251,9 +289,13 @@ class RayWorkers(MessageQueue):
                 in_flight = self._in_flight.get(key)
                 if in_flight is None or in_flight.attempt != packed.attempt:
                     continue
+                try:
+                    packed.install(in_flight.item)
+                except ClusterError as error:
+                    self._move(packed.attempt, _Crash(str(header["node"]), str(error)))
+                    continue
                 del self._in_flight[key]
             item, self._n_losses = in_flight.item, 0
-            packed.install(item)
             try:
                 if item.evaluate is not None and not self.stop[0]:
                     item.evaluate(item.trial, item.index, item.fold)
@@ -263,32 +305,25 @@ class RayWorkers(MessageQueue):
 
     def _on_lost(self, header: dict[str, Any]) -> None:
         """Move the items of a lost machine."""
-        name, is_crash = str(header["node"]), bool(header["is_crash"])
+        name, reason = str(header["node"]), str(header["reason"])
+        crash = _Crash(name, reason) if header["is_crash"] else None
         with self._lock:
             node = next((node for node in self._nodes if node.name == name), NodeStatus(name, 0))
             self._nodes = tuple(node for node in self._nodes if node.name != name)
             if not header["is_restarted"]:
                 self._lost_nodes[name] = NodeStatus(name, node.threads, is_lost=True)
-            n_moved = 0
-            for attempt in (Attempt(*attempt) for attempt in header["attempts"]):
-                n_moved += self._move(attempt, name, is_crash=is_crash)
+            n_moved = sum(self._move(Attempt(*attempt), crash) for attempt in header["attempts"])
         end = "its worker is started again" if header["is_restarted"] else "it is not used any more"
-        self._notices.put(f"{name}: {header['reason']}; {end}, and {format_count(n_moved, 'work item')} moved")
+        self._notices.put(f"{name}: {reason}; {end}, and {format_count(n_moved, 'work item')} moved")
 
-    def _move(self, attempt: Attempt, node: str, *, is_crash: bool) -> bool:
-        """Send a lost item again, unless it ended its process too often; whether it was sent."""
+    def _move(self, attempt: Attempt, crash: _Crash | None) -> bool:
+        """Start a lost item again, unless it ended too many processes; whether it was started."""
         key = attempt.trial, attempt.fold
         in_flight = self._in_flight.get(key)
         if in_flight is None or in_flight.attempt != attempt:
             return False
-        self._n_crashes[key] += is_crash
-        if self._n_crashes[key] >= MAX_CRASHES:
-            del self._in_flight[key]
-            reason = f"the process that trained it ended {MAX_CRASHES} times, at last on {node}"
-            self.put(in_flight.item.failure(reason))
-            return False
-        self._start(key, in_flight.item)
-        return True
+        del self._in_flight[key]
+        return self._start(key, in_flight.item, (*in_flight.crashes, *([crash] if crash else [])))
 
     def _flush_notices(self) -> None:
         with suppress(Empty):
@@ -307,7 +342,8 @@ class _Driver:
         on_end: Callable[[_Driver], None],
     ) -> None:
         self._name, self._on_report, self._on_end = connection.name, on_report, on_end
-        self.is_started, self.last_report, self.end_reason = False, time.monotonic(), ""
+        self.is_started, self.has_ended = False, False
+        self.last_report, self.end_reason = time.monotonic(), ""
         self._refusal, self._ready, self._lines = "", Event(), deque[str](maxlen=ERROR_LINES)
         self._packer = ItemPacker()
         pipe = subprocess.PIPE
@@ -325,17 +361,18 @@ class _Driver:
         for thread in (self._reader, self._writer, self._error_reader):
             thread.start()
         environment = dict(connection.environment)
-        self._send("start", address=connection.address, environment=environment, **work)
+        silence_s = SILENCE_TIMEOUT_S
+        self._send("start", address=connection.address, environment=environment, silence_s=silence_s, **work)
 
-    def send_item(self, item: WorkItem, attempt: Attempt, *, is_suspect: bool) -> None:
+    def send_item(self, item: WorkItem, attempt: Attempt, avoid: Sequence[str]) -> None:
         """Send a work item, after the shared objects that it is the first to need.
 
-        A suspect, whose process has ended before, is trained without others, so that it is known which item ends it.
+        An item whose process ended on machines to avoid is trained without others, and on other machines if possible.
         """
         packed = self._packer.pack(item, attempt.number)
         for shared in self._packer.take_new():
             self._send("share", shared.content, key=shared.key)
-        self._send("item", packed.content, attempt=packed.attempt, keys=packed.keys, is_suspect=is_suspect)
+        self._send("item", packed.content, attempt=packed.attempt, keys=packed.keys, avoid=tuple(avoid))
 
     def _send(self, kind: str, content: bytes = b"", **header: Any) -> None:
         """Queue a command, so that a driver that does not read blocks nobody."""
@@ -406,8 +443,15 @@ class _Driver:
                 self._ready.set()
 
     def _write_commands(self) -> None:
+        """Write commands, and a sign of life if there is none for a while."""
         with suppress(OSError), cast("IO[bytes]", self._process.stdin) as pipe:  # an error means that it has ended
-            while (write := self._commands.get()) is not None:
+            while True:
+                try:
+                    write = self._commands.get(timeout=HEARTBEAT_INTERVAL_S)
+                except Empty:
+                    write = partial(write_command, kind="alive")
+                if write is None:
+                    return
                 write(pipe)
 
     def _read_errors(self) -> None:
