@@ -7,6 +7,7 @@ RosenblattError
 ├── DivergedError              training produced numbers that are not finite (also a ValueError)
 ├── TrainingInterruptedError   training was interrupted before the first epoch was complete
 ├── StorageError               a file could not be read or written
+├── ExportError                a model cannot be exported to, or imported from, a format
 ├── ClusterError               a machine or cluster cannot be reached, started or used
 ├── VolumeError                unknown or unsuitable volume or version (also a ValueError)
 │   ├── QueryError             invalid query of a volume
@@ -59,6 +60,10 @@ class TrainingInterruptedError(RosenblattError):
 
 class StorageError(RosenblattError):
     """A file could not be read or written."""
+
+
+class ExportError(RosenblattError):
+    """A model cannot be exported to a format, or imported from it."""
 
 
 class ClusterError(RosenblattError):

@@ -6,7 +6,8 @@ import polars as pl
 from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.schema.columns import schema_from_dtypes
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
+from rosenblatt.models.model import Model
+from rosenblatt.models.trained import TrainedNetwork, TrainedTrial
 from rosenblatt.networks.dense import DenseArchitecture
 from rosenblatt.spec.spec import Spec
 

@@ -23,6 +23,7 @@ COMMANDS = {  # the module of each command
     "describe": "models",
     "evaluate": "models",
     "explain": "explain",
+    "export": "export",
     "fit": "fit",
     "generate": "generate",
     "learn-step": "learn_step",
@@ -74,6 +75,7 @@ def cli() -> None:
     rosenblatt predict people.rosenblatt new.csv     predictions for new rows
     rosenblatt explain people.rosenblatt people.csv  a row, layer by layer
     rosenblatt generate book.rosenblatt              text from a language model
+    rosenblatt export people.rosenblatt --to torch   the model for another framework
     rosenblatt learn-step                            a perceptron, step by step
     rosenblatt run train.py -- --lr 0.1              run and record any script
     rosenblatt runs                                  list, compare, reproduce runs

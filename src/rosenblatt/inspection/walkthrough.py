@@ -14,7 +14,8 @@ import polars as pl
 
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import TableError
-from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
+from rosenblatt.models.model import Model
+from rosenblatt.models.trained import TrainedNetwork, TrainedTrial
 from rosenblatt.training.compiled.activations import ACTIVATIONS
 from rosenblatt.training.compiled.losses import (
     EXPONENTIAL,

@@ -16,8 +16,9 @@ from rosenblatt.data.splits import Fold, make_folds
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, SpecError, TrainingInterruptedError, format_count, join_names
 from rosenblatt.models.metadata import ModelMetadata
-from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
+from rosenblatt.models.model import Model
 from rosenblatt.models.prepared import PreparedData, ScorerFactory, build_architecture
+from rosenblatt.models.trained import TrainedNetwork, TrainedTrial
 from rosenblatt.spec.scoring import scoring_direction
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.early_stopping import epochs_to_wait

@@ -12,8 +12,9 @@ from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.models.fit import collect_networks, divergence_error, make_members
 from rosenblatt.models.metadata import ModelMetadata
-from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
+from rosenblatt.models.model import Model
 from rosenblatt.models.prepared import WeightScale, concatenate_data, encode_frame, make_rows, resolve_spec
+from rosenblatt.models.trained import TrainedNetwork, TrainedTrial
 from rosenblatt.networks.dense import build_dense
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.member import Member, load_parameters, new_member, set_rows

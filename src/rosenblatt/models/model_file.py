@@ -25,7 +25,8 @@ from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError, SpecError
 from rosenblatt.models.metadata import ModelMetadata
-from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
+from rosenblatt.models.model import Model
+from rosenblatt.models.trained import TrainedNetwork, TrainedTrial
 from rosenblatt.models.training_rows import DEFAULT_IMAGE_HASH, TrainingRows
 from rosenblatt.networks.deep import architecture_from_dict
 from rosenblatt.spec.spec import Spec

@@ -18,7 +18,8 @@ from rosenblatt.models.metadata import (
     TrialCounts,
     TrialRecord,
 )
-from rosenblatt.models.model import Model, TrainedTrial
+from rosenblatt.models.model import Model
+from rosenblatt.models.trained import TrainedTrial
 from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.divergence import divergence_message
 from rosenblatt.tuning.ensembles import greedy_weights, one_standard_error_rule, optimism, row_losses, shrink_weights

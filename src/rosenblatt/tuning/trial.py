@@ -12,8 +12,8 @@ from rosenblatt.data.splits import Fold
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.models.fit import trained_network
 from rosenblatt.models.metadata import TrialRecord
-from rosenblatt.models.model import TrainedTrial
 from rosenblatt.models.prepared import PreparedData, build_architecture
+from rosenblatt.models.trained import TrainedTrial
 from rosenblatt.spec.scoring import Direction, scoring_direction
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.backend import predict

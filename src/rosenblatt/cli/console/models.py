@@ -13,7 +13,8 @@ from rosenblatt.cli.console.tables import Cell, format_number, make_console, pri
 from rosenblatt.errors import format_count
 from rosenblatt.inspection.description import summarize_columns
 from rosenblatt.models.metadata import SearchMetadata, TestScore
-from rosenblatt.models.model import Model, TrainedTrial
+from rosenblatt.models.model import Model
+from rosenblatt.models.trained import TrainedTrial
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, format_value
 
 MAX_TRIALS = 3  # trials of a search that are printed next to one another

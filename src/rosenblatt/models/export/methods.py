@@ -1,0 +1,19 @@
+"""Methods of a model that give it to other frameworks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rosenblatt.models.export.signature import FittedModel
+    from rosenblatt.models.export.torch_module import TorchModel
+
+
+class ExportMethods:
+    """A model that leaves as one of another framework; to files: `rosenblatt export`."""
+
+    def to_torch(self: FittedModel) -> TorchModel:
+        """The model as a module of PyTorch; see `torch_module.to_torch`. Raises ModuleNotFoundError without PyTorch."""
+        from rosenblatt.models.export.torch_module import to_torch
+
+        return to_torch(self)
