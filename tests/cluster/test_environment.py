@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import tarfile
+import threading
+import time
+from pathlib import Path
 
+import psutil
 import pytest
 
 from rosenblatt.cluster import environment
@@ -17,9 +23,11 @@ from rosenblatt.cluster.environment import (
     prepare_environment,
 )
 from rosenblatt.cluster.hosts import Host
+from rosenblatt.cluster.record import list_records
 from rosenblatt.cluster.ssh import SshSessions
-from rosenblatt.cluster.up import _Skipping
+from rosenblatt.cluster.up import UpOptions, _Skipping, bring_up
 from rosenblatt.errors import ClusterError
+from tests.waiting import wait_until
 
 # Instead of uv: an environment whose Python is the one of these tests
 UV = """
@@ -30,6 +38,7 @@ if [ "$1" = venv ]; then
   printf '#!/bin/sh\n[ "$1" = -c ] || exec {python} "$@"\n' > "$folder/bin/python"
   chmod 700 "$folder/bin/python"
 fi
+if [ "$2" = install ] && [ -e {log}.hangs ]; then sleep 1234 & echo $! > {log}.pid; wait; fi
 if [ "$2" = install ] && [ -e {failure} ]; then cat {failure} >&2; exit 1; fi
 exit 0
 """
@@ -86,6 +95,32 @@ def test_a_build_that_fails_otherwise_says_why(uv, tmp_path):
     (tmp_path / "uv.failure").write_text("noise\nerror: no solution for numpy==9\n")
     with pytest.raises(ClusterError, match="could not be built: error: no solution for numpy==9"):
         prepare([])
+
+
+def test_a_build_ends_with_all_of_its_processes_when_the_controller_is_interrupted(uv, tmp_path):
+    Path(f"{uv}.hangs").touch()
+    pid_file = Path(f"{uv}.pid")
+
+    def interrupt():
+        wait_until(lambda: pid_file.exists() and pid_file.read_text())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    start = time.monotonic()
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells ignore in the background
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            bring_up([Host("here")], UpOptions("lab"), print)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    thread.join()
+    assert time.monotonic() - start < 60  # and not as long as the build
+    pid = int(pid_file.read_text())
+    wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    folder = next((tmp_path / "cache" / "rosenblatt" / "environments").iterdir())
+    wait_until(lambda: sorted(path.name for path in folder.iterdir()) == ["env", "lock"])
+    assert list_records() == []
 
 
 def test_an_interpreter_is_used_as_it_is_if_versions_and_sources_agree(fake_ssh, monkeypatch):

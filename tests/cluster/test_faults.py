@@ -98,9 +98,29 @@ def test_a_search_ends_on_this_machine_if_the_head_is_killed(tmp_path, monkeypat
         assert_idle(rig[1])
 
 
+# Shells ignore Ctrl-C in what they run in the background, such as these tests
+INTERRUPTIBLE = "env", "--default-signal=INT", sys.executable
+
+
+@contextmanager
+def run_up(hosts):
+    """`cluster up` as a process, which is killed after a while."""
+    environment = os.environ | {"PYTHONPATH": f"{REPOSITORY}/src"}
+    program = [*INTERRUPTIBLE, "-m", "rosenblatt", "cluster", "up", str(hosts)]
+    command = subprocess.Popen(program, stdout=subprocess.DEVNULL, env=environment)
+    timer = threading.Timer(120, command.kill)
+    timer.start()
+    try:
+        yield command
+    finally:
+        timer.cancel()
+        command.kill()
+        command.wait()
+
+
 def start_controller(hosts):
     environment = os.environ | {"PYTHONPATH": f"{REPOSITORY}/src"}
-    program = [sys.executable, "-c", CONTROLLER, str(hosts)]
+    program = [*INTERRUPTIBLE, "-c", CONTROLLER, str(hosts)]
     controller = subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env=environment)
     for line in controller.stdout:
         if line == "up\n":
@@ -185,15 +205,50 @@ def test_two_clusters_on_one_machine_do_not_disturb_each_other(tmp_path):
 
 def test_a_node_of_an_interrupted_start_is_ended(tmp_path):
     with machines(2) as rig:
-        hosts = write_hosts(tmp_path, rig)
-        environment = os.environ | {"PYTHONPATH": f"{REPOSITORY}/src"}
-        program = [sys.executable, "-m", "rosenblatt", "cluster", "up", str(hosts)]
-        command = subprocess.Popen(program, stdout=subprocess.DEVNULL, env=environment)
-        timer = threading.Timer(120, command.kill)
-        timer.start()
-        wait_until(lambda: rig[0].processes("gcs_server"), timeout=60)
-        command.send_signal(signal.SIGINT)
-        assert command.wait() == 130
-        timer.cancel()
+        with run_up(write_hosts(tmp_path, rig)) as command:
+            wait_until(lambda: rig[0].processes("gcs_server"), timeout=60)
+            command.send_signal(signal.SIGINT)
+            assert command.wait() == 130
+        assert_idle(*rig)
+        assert list_records() == []
+
+
+HANGING_UV = """#!/bin/sh
+[ "$1" = pip ] || exit 0
+sleep 1000 &
+touch ~/builds
+wait
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_build_on_machines_ends_with_its_command(tmp_path, number):
+    with machines(2) as rig:
+        for machine in rig:
+            path = "~/.local/bin/uv"
+            machine.run(
+                f"mkdir -p ~/.local/bin; rm -f {path}; printf %s {shlex.quote(HANGING_UV)} > {path}; chmod 755 {path}"
+            )
+        hosts = tmp_path / "hosts.txt"
+        hosts.write_text("".join(f"root@{machine.address}\n" for machine in rig))
+        with run_up(hosts) as command:
+            wait_until(lambda: all(machine.run("ls ~").stdout.count("builds") for machine in rig), timeout=60)
+            command.send_signal(number)
+            start = time.monotonic()
+            assert command.wait() == (130 if number == signal.SIGINT else -number)
+            assert time.monotonic() - start < 15
+        for machine in rig:
+            wait_until(lambda machine=machine: not machine.processes("sleep 1000"), timeout=20)
+        assert_idle(*rig)
+        assert list_records() == []
+
+
+def test_a_killed_start_is_taken_down_by_its_name(tmp_path):
+    with machines(2) as rig:
+        with run_up(write_hosts(tmp_path, rig)) as command:
+            wait_until(lambda: rig[0].processes("gcs_server"), timeout=60)
+            command.kill()
+        [record] = list_records()
+        assert take_down(record, print)
         assert_idle(*rig)
         assert list_records() == []

@@ -7,13 +7,12 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rosenblatt.cluster.hosts import Host
-from rosenblatt.cluster.ssh import SshSessions
+from rosenblatt.cluster.ssh import SshSessions, run_at_once
 from rosenblatt.errors import ClusterError
 
 MAX_CLOCK_OFFSET_S = 30.0  # certificates and leases depend on the clock
@@ -71,8 +70,7 @@ class HostCheck(BaseModel):
 
 def check_hosts(hosts: Sequence[Host], sessions: SshSessions) -> list[HostCheck]:
     """Check all hosts at once; returns their results in the same order."""
-    with ThreadPoolExecutor(len(hosts)) as pool:
-        checks = list(pool.map(lambda host: _check_host(host, hosts, sessions), hosts))
+    checks = run_at_once(hosts, lambda host: _check_host(host, hosts, sessions))
     first: dict[str, HostCheck] = {}
     for i, check in enumerate(checks):
         identity = check.facts.identity if check.facts else ""

@@ -107,7 +107,7 @@ def prepare_environment(machine: Machine, source: EnvironmentSource, sessions: S
     interpreter = PYTHON if facts.uv and f"{facts.python[0]}.{facts.python[1]}" != PYTHON else ""
     builder = [facts.executable, f"{folder}/{parts}/environment_builder.py", folder, parts]
     command = shlex.join([*builder, interpreter or facts.executable, facts.uv])
-    status, output, errors = sessions.run_unchecked(host, command, timeout=BUILD_TIMEOUT_S)
+    status, output, errors = sessions.run_unchecked(host, command, timeout=BUILD_TIMEOUT_S, holds_stdin=True)
     if status:
         raise ClusterError(f"{host.name}: {_explain_failure(errors or output, source)}")
     compare_versions(host, python, sessions)

@@ -1,6 +1,8 @@
 """Build a virtual environment on a machine: the controller sends this file, the wheel and the requirements there.
 
 python environment_builder.py FOLDER PARTS PYTHON UV
+
+It ends, with what it has started, when its standard input ends: then the controller was interrupted or killed.
 """
 
 from __future__ import annotations
@@ -8,9 +10,11 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Lock, Thread
 
 MARKER = "complete"  # a file that is there once the environment is
 # What a node imports when it starts; Ray waits 30 s for its processes, which is too short to compile all of it
@@ -36,6 +40,7 @@ def build(folder: Path, parts: Path, python: str, uv: str) -> None:
         python: path or, for uv, version of the interpreter.
         uv: path of uv, "" to use venv and pip.
     """
+    run = Programs(parts).run
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (folder / MARKER).exists():
@@ -59,15 +64,36 @@ def build(folder: Path, parts: Path, python: str, uv: str) -> None:
         shutil.rmtree(parts, ignore_errors=True)
 
 
-def run(*program: str) -> None:
-    """Run a program; if it fails, end with its output on standard error."""
-    settings = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
-    process = subprocess.run(  # noqa: S603 - what `build` names
-        program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=settings, check=False
-    )
-    if process.returncode:
-        sys.stderr.buffer.write(process.stdout)
-        sys.exit(1)
+class Programs:
+    """Runs programs one after the other, until the standard input of this process ends."""
+
+    def __init__(self, parts: Path) -> None:
+        self._parts = parts
+        self._lock = Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        Thread(target=self._end_with_input, daemon=True).start()
+
+    def run(self, *program: str) -> None:
+        """Run a program; if it fails, end with its output on standard error."""
+        settings = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+        with self._lock:
+            self._process = subprocess.Popen(  # noqa: S603 - what `build` names
+                program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=settings,
+                start_new_session=True,
+            )  # fmt: skip
+        output = self._process.communicate()[0]
+        if self._process.returncode:
+            sys.stderr.buffer.write(output)
+            sys.exit(1)
+
+    def _end_with_input(self) -> None:
+        while os.read(0, 1024):
+            pass
+        with self._lock:  # nothing is started any more
+            if self._process and self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            shutil.rmtree(self._parts, ignore_errors=True)
+            os._exit(1)
 
 
 if __name__ == "__main__":

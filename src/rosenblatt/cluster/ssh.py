@@ -6,14 +6,19 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from tempfile import TemporaryFile
+from threading import Lock
+from typing import BinaryIO, Self, TypeVar
 
 from rosenblatt.cluster.hosts import Host
 from rosenblatt.errors import ClusterError
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 CONNECT_TIMEOUT_S = 10
 KEEPALIVE_S = 5  # between signs of life of a connection
 MAX_MISSED_KEEPALIVES = 3  # before a connection counts as lost
@@ -38,6 +43,8 @@ class SshSessions:
 
     with SshSessions() as sessions:
         sessions.run(host, "uname -a")
+
+    At its end, commands of other threads that still run are ended here; see `holds_stdin` for what runs there.
     """
 
     def __init__(self) -> None:
@@ -45,11 +52,17 @@ class SshSessions:
             raise ClusterError("The program `ssh` is missing. Install OpenSSH's client.")
         self._folder = Path(tempfile.mkdtemp(prefix="rb-ssh-"))  # short, since paths of sockets are limited
         self._hosts: dict[str, Host] = {}
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock, self._is_closed = Lock(), False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._is_closed = True
+            for process in self._running:
+                process.kill()
         for host in self._hosts.values():
             with suppress(OSError, subprocess.TimeoutExpired):
                 subprocess.run(  # noqa: S603 - the user's own ssh
@@ -70,45 +83,79 @@ class SshSessions:
         return output
 
     def run_unchecked(
-        self, host: Host, command: str, stdin: bytes | BinaryIO = b"", timeout: float = 60
+        self, host: Host, command: str, stdin: bytes | BinaryIO = b"", timeout: float = 60, *, holds_stdin: bool = False
     ) -> tuple[int, str, str]:
         """Run a command of the remote shell; returns its exit status, standard output and standard error.
 
-        What start files of the shell print, such as .bashrc, is left out of the standard output.
+        What start files of the shell print, such as .bashrc, is left out of the standard output. With `holds_stdin`,
+        the standard input of the command, which is empty, ends when this process does, or when the sessions close: a
+        command that reads it can end as well.
 
         Raises:
             ClusterError: if the machine cannot be reached, its shell does not run the command, or that takes longer
                 than the timeout.
         """
-        self._hosts[host.name] = host
         program = [*self._command(host), _target(host), f"echo {START_MARKER}; {command}"]
-        with tempfile.TemporaryFile() as log:  # not a pipe, which the shared connection of older versions keeps open
-            source: dict[str, Any] = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
-            try:
-                run = subprocess.run(  # noqa: S603 - the user's own ssh
-                    program,
-                    **source,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    timeout=timeout,
-                    check=False,
-                    start_new_session=True,
-                )
-            except subprocess.TimeoutExpired:
-                raise ClusterError(f"{host.name}: no answer within {timeout:g} s.") from None
+        with TemporaryFile() as source, TemporaryFile() as output, TemporaryFile() as log:
+            # files instead of pipes, which the shared connection of older versions keeps open
+            if isinstance(stdin, bytes):
+                source.write(stdin)
+                source.seek(0)
+                stdin = source
+            status = self._wait(host, program, subprocess.PIPE if holds_stdin else stdin, (output, log), timeout)
+            output.seek(0)
             log.seek(0)
-            errors = log.read().decode(errors="replace")
-        if run.returncode == CONNECTION_FAILED:
+            text, errors = (file.read().decode(errors="replace") for file in (output, log))
+        if status == CONNECTION_FAILED:
             raise ClusterError(f"{host.name}: {_explain(host, errors)}.")
-        noise, marker, output = run.stdout.decode(errors="replace").partition(f"{START_MARKER}\n")
+        noise, marker, text = text.partition(f"{START_MARKER}\n")
         if not marker:
-            detail = (noise.strip() or errors.strip() or f"exit status {run.returncode}").splitlines()[-1]
+            detail = (noise.strip() or errors.strip() or f"exit status {status}").splitlines()[-1]
             raise ClusterError(f"{host.name}: its shell runs no commands for this user ({detail}).")
-        return run.returncode, output, errors
+        return status, text, errors
+
+    def _wait(
+        self, host: Host, program: list[str], stdin: BinaryIO | int, outputs: tuple[BinaryIO, BinaryIO], timeout: float
+    ) -> int:
+        """Run a program of this machine; returns its exit status."""
+        with self._lock:
+            if self._is_closed:
+                raise ClusterError(f"{host.name}: the command was interrupted.")
+            self._hosts[host.name] = host
+            process = subprocess.Popen(  # noqa: S603 - the user's own ssh
+                program, stdin=stdin, stdout=outputs[0], stderr=outputs[1], start_new_session=True
+            )
+            self._running.add(process)
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise ClusterError(f"{host.name}: no answer within {timeout:g} s.") from None
+        finally:
+            with self._lock:
+                self._running.discard(process)
+                process.kill()
+            process.wait()
+            if process.stdin:
+                process.stdin.close()
+        if self._is_closed:
+            raise ClusterError(f"{host.name}: the command was interrupted.")
+        return status
 
     def _command(self, host: Host) -> list[str]:
         shared = ["-o", "ControlMaster=auto", "-o", f"ControlPath={self._folder}/%C"]
         return [*_options(host), *shared, "-o", f"ControlPersist={IDLE_CONNECTION_S}"]
+
+
+def run_at_once(items: Sequence[Item], step: Callable[[Item], Result]) -> list[Result]:
+    """Run a step for all items at once; returns the result of each.
+
+    After Ctrl-C it does not wait for the steps: they end with the sessions that they use.
+    """
+    pool = ThreadPoolExecutor(max(len(items), 1))
+    try:
+        return list(pool.map(step, items))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def ssh_command(host: Host, command: Sequence[str]) -> tuple[str, ...]:

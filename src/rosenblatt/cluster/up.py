@@ -6,10 +6,8 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from rosenblatt.cluster.checks import HostCheck, Machine, check_hosts
 from rosenblatt.cluster.environment import (
@@ -30,13 +28,11 @@ from rosenblatt.cluster.record import (
     update_record,
 )
 from rosenblatt.cluster.security import CertificateAuthority
-from rosenblatt.cluster.ssh import SshSessions
+from rosenblatt.cluster.ssh import Item, Result, SshSessions, run_at_once
 from rosenblatt.cluster.wheel import pinned_requirements
 from rosenblatt.errors import ClusterError, Notify, format_count
 
 ID_BYTES = 6
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -156,8 +152,7 @@ def run_for_each(items: Sequence[Item], step: Callable[[Item], Result]) -> list[
         except ClusterError as error:
             return error
 
-    with ThreadPoolExecutor(max(len(items), 1)) as pool:
-        return list(pool.map(attempt, items))
+    return run_at_once(items, attempt)
 
 
 def _plan_nodes(pythons: Sequence[tuple[Machine, str]], options: UpOptions) -> tuple[Node, ...]:
@@ -213,8 +208,12 @@ def take_down(record: ClusterRecord, notify: Notify) -> bool:
     Returns:
         Whether all nodes have ended.
     """
-    with SshSessions() as sessions:
-        outcomes = run_for_each(record.nodes, lambda node: stop_node(node, sessions))
+    try:
+        with SshSessions() as sessions:
+            outcomes = run_for_each(record.nodes, lambda node: stop_node(node, sessions))
+    except KeyboardInterrupt:
+        notify(f"{record.name!r} was not taken down. Run `rosenblatt cluster down {record.name}`.")
+        raise
     left = [node for node, outcome in zip(record.nodes, outcomes, strict=True) if isinstance(outcome, ClusterError)]
     if not left:
         remove_record(record.name)
