@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from rosenblatt.cli.exit_status import ExitStatus
 from rosenblatt.cli.main import cli
+from rosenblatt.cluster.node_state import SEARCHES_FOLDER
+from rosenblatt.cluster.record import read_record
 from rosenblatt.errors import ClusterError
+from rosenblatt.tuning.search_status import MachineWork, SearchStatus
 from tests.cluster.conftest import fake_ray, fake_ssh, hosts_file, state_home  # noqa: F401 - fixtures
 
 pytest.importorskip("ray")
@@ -35,8 +40,22 @@ def test_up_status_and_down(fake_ssh, fake_ray, hosts_file):  # noqa: F811
     assert "idle" in status
     assert "logs: here:/tmp/rb-" in status
     description = json.loads(run("status", "lab", "--json"))
-    assert description["head"] == "127.0.0.1:6379"
+    assert description["head"].startswith("127.0.0.1:")
     assert [node["phase"] for node in description["nodes"]] == ["ready"]
+    assert [machine["is_alive"] for machine in description["ray_machines"]] == [True, False]
+    assert description["searches"] == []
+    [node] = read_record("lab").nodes
+    folder = Path(node.folder) / SEARCHES_FOLDER
+    folder.mkdir()
+    work = [MachineWork(address=node.config.address, threads=1, trials=(3, 7))]
+    search = SearchStatus(controller="ann@desk, process 5: rosenblatt fit", started=time.time(), machines=work)
+    (folder / "5.json").write_text(search.model_dump_json())
+    status = run("status", "lab")
+    assert "alive" in status
+    assert "1 of 1" in status
+    assert "trains trials 3 and 7" in status
+    assert "search for 0 min by ann@desk, process 5: rosenblatt fit\n" in status
+    assert json.loads(run("status", "lab", "--json"))["searches"] == [search.model_dump(mode="json")]
     assert run("down", "lab") == "'lab' is down.\n"
     assert "No cluster is up" in run("status")
     assert json.loads(run("status", "--json")) == []

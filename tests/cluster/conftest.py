@@ -16,7 +16,7 @@ from tests.runs.conftest import server, sqlite, store, url
 # Nodes run on Linux, and need the packages of the extra `cluster`, which `make check` does not install
 if sys.platform != "linux" or not (find_spec("ray") and find_spec("cryptography")):
     names = "checks environment faults machines node_commands node_process open probe script"
-    names += " script_process security up wheel"
+    names += " script_process security ssh up wheel"
     collect_ignore = [f"test_{name}.py" for name in names.split()]
 
 __all__ = ["server", "sqlite", "store", "url"]
@@ -52,6 +52,26 @@ time.sleep(100)
 """
 
 
+# Ray's head as it is asked by others: it knows the machine of the node, and another one that was lost
+RAYLET = """
+import json, os, pathlib
+from types import SimpleNamespace as Reply
+class Id(str):
+    binary = str.encode
+class GcsClient:
+    def __init__(self, address):
+        assert address.startswith("127.0.0.1:")
+    def get_all_resource_usage(self, timeout):
+        usage = Reply(node_id=b"here", resources_available={"CPU": 0.0})
+        return Reply(resource_usage_data=Reply(batch=[usage]))
+    def get_all_node_info(self, timeout):
+        config = json.loads(pathlib.Path(os.environ["RAY_AUTH_TOKEN_PATH"]).with_name("config.json").read_text())
+        here = dict(node_manager_address=config["address"], resources_total={"CPU": 1.0}, ALIVE=0)
+        return {Id("old"): Reply(state=1, **here), Id("here"): Reply(state=0, **here),
+                Id("lost"): Reply(state=1, **here | {"node_manager_address": "10.0.0.9"})}
+"""
+
+
 @pytest.fixture(autouse=True)
 def state_home(tmp_path, monkeypatch) -> Path:
     """A folder of records and nodes of its own; nothing may run at the end that a record names."""
@@ -82,6 +102,8 @@ def fake_ray(tmp_path, monkeypatch) -> None:
     for folder in (scripts, scripts.parent):
         (folder / "__init__.py").touch()
     (scripts / "scripts.py").write_text(RAY)
+    (scripts.parent / "_raylet.py").write_text(RAYLET)
+    (scripts.parent / "_raylet.py").write_text(RAYLET)
     folders = [str(scripts.parents[1]), os.environ.get("PYTHONPATH", ""), str(Path(__file__).parents[2])]
     path = os.pathsep.join(folder for folder in folders if folder)
     monkeypatch.setenv("PYTHONPATH", path)

@@ -69,6 +69,25 @@ def search_on(record, fault, n_results=5):
     return search, messages
 
 
+def test_the_status_of_a_cluster_says_who_searches_and_what_each_machine_trains(tmp_path):
+    with machines(2) as rig, cluster_on(tmp_path, rig) as record:
+        reports = []
+        search_on(record, lambda: reports.append(report_nodes(record)[0]))
+        [head] = reports
+        assert [(machine.is_alive, machine.cores, machine.free_cores) for machine in head.ray_machines] == [
+            (True, 1, 0)
+        ] * 2
+        [status] = head.searches
+        assert f"process {os.getpid()}" in status.controller
+        assert {machine.address for machine in status.machines} == {machine.address for machine in rig}
+        trials = [trial for machine in status.machines for trial in machine.trials]
+        assert trials
+        assert all(0 <= trial < TRIALS for trial in trials)
+        after = report_nodes(record)[0]
+        assert after.searches == ()
+        wait_until(lambda: all(machine.free_cores == 1 for machine in report_nodes(record)[0].ray_machines), timeout=30)
+
+
 def fill_disk(machine):
     machine.run("cat /dev/zero > /tmp/full 2>/dev/null; true")
 
@@ -84,6 +103,8 @@ def test_a_search_ends_as_without_the_fault_of_a_machine(tmp_path, fault):
             assert any(rig[2].name in message and "moved" in message for message in messages), messages
             reports = report_nodes(record)
             assert [isinstance(report, NodeReport) for report in reports] == [True, True, False]
+            seen = {machine.address: machine.is_alive for machine in reports[0].ray_machines}
+            assert seen == {rig[0].address: True, rig[1].address: True, rig[2].address: False}
         rig[2].mend()
 
 
@@ -223,7 +244,7 @@ wait
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_build_on_machines_ends_with_its_command(tmp_path, number):
-    with machines(2) as rig:
+    with machines(2, disk="3g") as rig:
         for machine in rig:
             path = "~/.local/bin/uv"
             machine.run(

@@ -27,11 +27,11 @@ def test_the_bar_counts_members_and_is_full_at_the_end_though_they_stop_early(mo
 
 
 def test_machines_of_a_cluster_are_listed_with_what_they_do():
-    nodes = [NodeStatus("b", 0, is_lost=True), NodeStatus("alpha", 1, 3), NodeStatus("c", 8)]
+    nodes = [NodeStatus("b", 0, is_lost=True), NodeStatus("alpha", 1, 3, (4, 7)), NodeStatus("c", 8)]
     assert format_nodes(nodes) == [
-        "alpha  1 thread, 3 work items",
-        "c      8 threads, 0 work items",
-        "b      lost",
+        "alpha  1 thread, 3 work items of trials 4, 7",
+        "c      8 threads, idle",
+        "b      lost; its work was moved",
     ]
     assert format_nodes([]) == []
 

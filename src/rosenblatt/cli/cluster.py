@@ -13,6 +13,7 @@ from rosenblatt.cli.options import ask_confirmation, make_reporter, shared_optio
 from rosenblatt.errors import ClusterError
 
 if TYPE_CHECKING:
+    from rosenblatt.cluster.node_state import NodeReport
     from rosenblatt.cluster.record import ClusterRecord
 
 
@@ -98,7 +99,9 @@ def status(name: str | None, as_json: bool) -> None:
     rosenblatt cluster status lab
     rosenblatt cluster status lab --json
 
-    The exit status is 2 if a machine of NAME is lost.
+    For a cluster that was started by SSH: whether the processes of each machine run ("state"), whether Ray's head
+    hears from it ("Ray"), its cores and GPUs in use, and which trials it trains; then the searches that use the
+    cluster, with the machine on which their command runs. The exit status is 2 if a machine of NAME is lost.
     """
     from rosenblatt.cli.console.cluster import print_clusters, print_status
     from rosenblatt.cluster.clouds import list_clouds, locate_cloud
@@ -125,19 +128,10 @@ def status(name: str | None, as_json: bool) -> None:
     record = read_record(name)
     reports = report_nodes(record)
     if as_json:
-        details = [
-            {"state": "lost", "reason": str(report)} if isinstance(report, ClusterError) else report.model_dump()
-            for report in reports
-        ]
-        description = _describe(record)
-        description["nodes"] = [
-            {"host": node.host.name, "cores": node.config.cores, "gpus": node.config.gpus, **detail}
-            for node, detail in zip(record.nodes, details, strict=True)
-        ]
-        click.echo(json.dumps(description, indent=2))
+        click.echo(json.dumps(_describe(record) | _describe_reports(record, reports), indent=2))
     else:
         print_status(record, reports)
-    if any(isinstance(report, ClusterError) or report.phase != "ready" for report in reports):
+    if any(isinstance(report, ClusterError) or report.phase != "ready" or report.reason for report in reports):
         sys.exit(2)
 
 
@@ -249,4 +243,23 @@ def _describe(record: ClusterRecord) -> dict[str, object]:
         "nodes": [
             {"host": node.host.name, "cores": node.config.cores, "gpus": node.config.gpus} for node in record.nodes
         ],
+    }
+
+
+def _describe_reports(record: ClusterRecord, reports: list[NodeReport | ClusterError]) -> dict[str, object]:
+    head = reports[0]
+    ray_machines, searches = ((), ()) if isinstance(head, ClusterError) else (head.ray_machines, head.searches)
+    nodes = [
+        {"host": node.host.name, "cores": node.config.cores, "gpus": node.config.gpus}
+        | (
+            {"phase": "lost", "reason": str(report)}
+            if isinstance(report, ClusterError)
+            else report.model_dump(exclude={"ray_machines", "searches"})
+        )
+        for node, report in zip(record.nodes, reports, strict=True)
+    ]
+    return {
+        "nodes": nodes,
+        "ray_machines": [machine.model_dump() for machine in ray_machines],
+        "searches": [search.model_dump() for search in searches],
     }

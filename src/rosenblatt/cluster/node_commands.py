@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import psutil
 from pydantic import BaseModel
@@ -24,15 +25,20 @@ from rosenblatt.cluster.node_state import (
     LEASE_FILE,
     LOG_FILE,
     LOGS_FOLDER,
+    SEARCHES_FOLDER,
     NodeConfig,
     NodeReport,
     NodeState,
+    RayMachine,
     read_state,
 )
 from rosenblatt.cluster.probe import Endpoint, require_ready
+from rosenblatt.cluster.ray_state import list_ray_machines
 from rosenblatt.cluster.security import TOKEN_FILE, Credentials
+from rosenblatt.cluster.settings import ray_environment
 from rosenblatt.errors import ClusterError
 from rosenblatt.runs.store.locations import state_home
+from rosenblatt.tuning.search_status import SearchStatus, read_searches
 
 START_TIMEOUT_S = 90.0
 POLL_INTERVAL_S = 0.1
@@ -123,7 +129,9 @@ def report(folder: Path) -> NodeReport:
     if state.phase == "ended":
         logs = folder / LOGS_FOLDER
         return NodeReport(phase="ended", reason=state.reason, logs=str(logs if logs.exists() else folder))
-    processes = list(cluster_processes(folder.name.rpartition("-")[0]))
+    view = view_cluster(folder, state)
+    cluster_id = folder.name.rpartition("-")[0]
+    processes = list(cluster_processes(cluster_id))
     used = _cpu_seconds(processes)
     time.sleep(CPU_SAMPLE_S)
     tasks, memory = [], 0
@@ -135,14 +143,37 @@ def report(folder: Path) -> NodeReport:
                 tasks.append(title.removeprefix("ray::").strip())
     return NodeReport(
         phase=state.phase,
-        reason=explain_unreachable_head(state.head, folder),
+        reason=view.reason,
         n_processes=len(processes),
         tasks=tuple(sorted(tasks)),
         cpu=(_cpu_seconds(processes) - used) / CPU_SAMPLE_S,
         memory=memory,
         free_disk=shutil.disk_usage(state.temp_folder).free,
         logs=f"{state.temp_folder}/session_latest/logs",
+        ray_machines=view.ray_machines,
+        searches=view.searches,
     )
+
+
+class ClusterView(NamedTuple):
+    """What a node sees of its cluster; machines and searches are only seen by the head."""
+
+    reason: str = ""  # why the head cannot be used from here
+    ray_machines: tuple[RayMachine, ...] = ()
+    searches: tuple[SearchStatus, ...] = ()
+
+
+def view_cluster(folder: Path, state: NodeState) -> ClusterView:
+    """Look at the cluster from a node that runs."""
+    cluster_id, _, number = folder.name.rpartition("-")
+    reason = explain_unreachable_head(state.head, folder)
+    if reason or not state.head or number != "0":
+        return ClusterView(reason)
+    os.environ.update(ray_environment(PurePosixPath(folder), cluster_id))
+    try:
+        return ClusterView("", list_ray_machines(state.head), read_searches(folder / SEARCHES_FOLDER))
+    except ClusterError as error:
+        return ClusterView(str(error))
 
 
 def _cpu_seconds(processes: list[psutil.Process]) -> float:

@@ -9,6 +9,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rosenblatt.tuning.search_status import SearchStatus
+
+SEARCHES_FOLDER = "searches"  # of the head: what its drivers do, see search_status.py
 STATE_FILE, LEASE_FILE, LOG_FILE, LOGS_FOLDER, CONFIG_FILE = "state.json", "lease", "node.log", "logs", "config.json"
 
 
@@ -91,6 +94,21 @@ class NodeState(BaseModel):
         temporary.replace(path)
 
 
+class RayMachine(BaseModel):
+    """A machine as Ray's head sees it.
+
+    Attributes:
+        cores, free_cores, gpus, free_gpus: those that tasks may use, and of them those that are free.
+    """
+
+    address: str
+    is_alive: bool
+    cores: float
+    free_cores: float
+    gpus: float
+    free_gpus: float
+
+
 class NodeReport(BaseModel):
     """What a node does at the moment.
 
@@ -100,6 +118,8 @@ class NodeReport(BaseModel):
         memory: bytes that its processes use.
         free_disk: bytes in the folder of Ray's sessions.
         logs: folder of its logs.
+        ray_machines: all machines that Ray's head has seen; of the head only.
+        searches: searches that use the cluster; of the head only.
     """
 
     phase: Literal["starting", "ready", "ended"]
@@ -110,6 +130,8 @@ class NodeReport(BaseModel):
     memory: int = 0
     free_disk: int = 0
     logs: str = ""
+    ray_machines: tuple[RayMachine, ...] = ()
+    searches: tuple[SearchStatus, ...] = ()
 
 
 def read_state(folder: Path) -> NodeState:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import secrets
+import shlex
+import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -11,6 +15,7 @@ from threading import Event, Thread
 
 from rosenblatt.cluster.clouds import CLUSTER_FILE_SUFFIXES, connect_to_cloud, list_clouds, open_cluster_file
 from rosenblatt.cluster.hosts import read_hosts
+from rosenblatt.cluster.node_state import SEARCHES_FOLDER
 from rosenblatt.cluster.nodes import renew_lease
 from rosenblatt.cluster.probe import CLIENT_SERVICE, Endpoint, require_ready
 from rosenblatt.cluster.record import ClusterRecord, read_record
@@ -21,7 +26,9 @@ from rosenblatt.cluster.slurm import open_slurm, parse_slurm
 from rosenblatt.cluster.ssh import SshSessions, ssh_command
 from rosenblatt.cluster.up import UpOptions, bring_up, report_nodes, run_for_each, take_down, take_down_abandoned
 from rosenblatt.errors import ClusterError, Notify
+from rosenblatt.runs.redaction import redact_arguments
 from rosenblatt.tuning.ray_connection import DRIVER_MODULE, RayConnection
+from rosenblatt.tuning.search_status import CONTROLLER_VARIABLE, FOLDER_VARIABLE
 
 LEASE_S = 300.0  # without a sign of life of the command, after which its nodes end
 RENEWAL_INTERVAL_S = 30.0
@@ -72,8 +79,16 @@ def driver_connection(record: ClusterRecord) -> RayConnection:
     """The connection to a cluster of machines that are reached by SSH: its driver runs on the head."""
     head = record.nodes[0]
     environment = ray_environment(PurePosixPath(head.folder), record.cluster_id)
+    environment |= {FOLDER_VARIABLE: f"{head.folder}/{SEARCHES_FOLDER}", CONTROLLER_VARIABLE: describe_controller()}
     command = ["env", f"{ID_VARIABLE}={record.cluster_id}", head.python, "-P", "-m", DRIVER_MODULE]
     return RayConnection(record.name, ssh_command(head.host, command), environment, record.head)
+
+
+def describe_controller() -> str:
+    """User, machine, process and command of this process, without credentials."""
+    program = Path(sys.argv[0]).name.replace("__main__.py", "rosenblatt")
+    command = shlex.join(redact_arguments([program, *sys.argv[1:]]))
+    return f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}: {command}"
 
 
 def client_connection(address: str, notify: Notify) -> RayConnection:

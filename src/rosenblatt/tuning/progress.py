@@ -111,14 +111,20 @@ def format_progress(progress: SearchProgress, scoring: str) -> tuple[str, str]:
 def format_nodes(nodes: Sequence[NodeStatus]) -> list[str]:
     """A line of text for each machine of a cluster; for many machines, a few lines and the number of the others."""
     width = max((len(node.name) for node in nodes), default=0)
-    lines = [
-        f"{node.name:<{width}}  "
-        + ("lost" if node.is_lost else f"{format_count(node.threads, 'thread')}, {node.running} work items")
-        for node in sorted(nodes, key=lambda node: node.is_lost)
-    ]
+    lines = [f"{node.name:<{width}}  {_describe_work(node)}" for node in sorted(nodes, key=lambda node: node.is_lost)]
     if len(lines) <= MAX_NODE_LINES:
         return lines
     n_lost = sum(node.is_lost for node in nodes)
     n_threads = sum(node.threads for node in nodes if not node.is_lost)
     rest = f"{len(nodes)} machines with {n_threads:,} threads" + (f", and {n_lost} lost" if n_lost else "")
     return [*lines[: MAX_NODE_LINES - 1], f"... of {rest}"]
+
+
+def _describe_work(node: NodeStatus) -> str:
+    if node.is_lost:
+        return "lost; its work was moved"
+    threads = format_count(node.threads, "thread")
+    if not node.running:
+        return f"{threads}, idle"
+    trials = f" of trials {', '.join(map(str, node.trials))}" if node.trials else ""
+    return f"{threads}, {format_count(node.running, 'work item')}{trials}"

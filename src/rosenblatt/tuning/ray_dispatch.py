@@ -16,6 +16,7 @@ from typing import IO, Any
 from rosenblatt.tuning.node_worker import Collection, NodeWorker
 from rosenblatt.tuning.packing import Attempt, PackedItem
 from rosenblatt.tuning.ray_connection import Message, write_report
+from rosenblatt.tuning.search_status import MachineWork, StatusFile
 
 POLL_INTERVAL_S = 1.0  # seconds between looks at the machines, and between reports on them
 COLLECTION_WINDOW_S = 0.2  # seconds for which a machine collects results, so that Ray's cost for each is small
@@ -26,6 +27,7 @@ MAX_CRASHES = 3  # of the actor of a machine without a result in between, after 
 # those of an item that ended its process there before are not counted
 CLOSE_TIMEOUT_S = 8.0  # seconds for machines to stop training
 NODE_ID_LABEL = "ray.io/node-id"  # that Ray gives to each machine
+MAX_TRIALS = 5  # of a machine, in reports to the controller
 ACTOR_THREADS = 8  # methods of an actor that run at a time
 START_TIMEOUT_S = 15.0  # seconds to wait for further machines once the first is ready
 
@@ -45,6 +47,11 @@ class Node:
     outbox: list[PackedItem] = field(default_factory=list)  # assigned items whose shared objects are not loaded
     assigned: dict[Attempt, PackedItem] = field(default_factory=dict)  # items without a result
     n_open_calls: int = 0  # calls that may return results
+
+    @property
+    def trials(self) -> tuple[int, ...]:
+        """Numbers of the trials of its items."""
+        return tuple(sorted({attempt.trial for attempt in self.assigned}))
 
     @property
     def is_alone(self) -> bool:
@@ -74,6 +81,8 @@ class RayDriver:
         self._nodes: list[Node] = []
         self._seen = set[str]()  # ids of all machines so far
         self._crashes = Counter[str]()  # by machine
+        self._addresses: dict[str, str] = {}  # of machines, by id
+        self._status = StatusFile()
         self._refs: dict[int, Any] = {}  # shared objects in the object store, by key
         self._waiting = deque[PackedItem]()
         self._suspects: list[PackedItem] = []  # waiting items that must be trained without others
@@ -100,6 +109,7 @@ class RayDriver:
 
     def end(self) -> None:
         """End all actors and leave the cluster."""
+        self._status.remove()
         for node in self._nodes:
             self._ray.kill(node.actor)
         self._ray.shutdown()
@@ -120,9 +130,24 @@ class RayDriver:
         if not self._is_started and self._first_ready:
             self._is_started = is_complete or time.monotonic() - self._first_ready > START_TIMEOUT_S
         self._report_nodes()
+        self._write_status()
+
+    def _write_status(self) -> None:
+        self._status.write([
+            MachineWork(
+                address=self._addresses[node.node_id],
+                threads=node.threads,
+                trials=node.trials,
+            )
+            for node in self._nodes
+        ])  # fmt: skip
 
     def _report_nodes(self) -> None:
-        nodes = [{"name": n.name, "threads": n.threads, "running": len(n.assigned)} for n in self._nodes if n.threads]
+        nodes = [
+            {"name": n.name, "threads": n.threads, "running": len(n.assigned), "trials": n.trials[:MAX_TRIALS]}
+            for n in self._nodes
+            if n.threads
+        ]
         write_report(
             self._reports, "nodes", nodes=nodes, is_started=self._is_started, latency_s=self._collection_window
         )
@@ -131,7 +156,7 @@ class RayDriver:
         """Start an actor for all cores of a machine, or for each of its GPUs."""
         cores, gpus = (int(description["Resources"].get(name, 0)) for name in ("CPU", "GPU"))
         names = {node.name for node in self._nodes}
-        address = description["NodeManagerAddress"]
+        address = self._addresses[node_id] = description["NodeManagerAddress"]
         candidates = description["NodeManagerHostname"], address, f"{address}:{description['NodeManagerPort']}"
         name = next((name for name in candidates if name not in names), node_id)
         if self._device == "cpu":

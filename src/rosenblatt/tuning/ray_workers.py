@@ -96,9 +96,11 @@ class RayWorkers(MessageQueue):
             self._driver = driver
             if driver.has_ended:
                 raise ClusterError(f"Cluster {connection.name} cannot be used: {driver.end_reason}")
-        machines, threads = format_count(len(self.nodes), "machine"), format_count(self.threads, "thread")
-        names = format_list([node.name for node in self.nodes], MAX_NAMES)
-        self._notify(f"training on {machines} of cluster {connection.name} with {threads}: {names}")
+        names = [node.name for node in self.nodes if not node.is_lost]
+        machines, threads = format_count(len(names), "machine"), format_count(self.threads, "thread")
+        self._notify(
+            f"training on {machines} of cluster {connection.name} with {threads}: {format_list(names, MAX_NAMES)}"
+        )
 
     # Contract
 
@@ -271,7 +273,10 @@ class RayWorkers(MessageQueue):
             handlers[header["kind"]]()
 
     def _on_nodes(self, header: dict[str, Any]) -> None:
-        nodes = [NodeStatus(str(node["name"]), int(node["threads"]), int(node["running"])) for node in header["nodes"]]
+        nodes = [
+            NodeStatus(str(node["name"]), int(node["threads"]), int(node["running"]), tuple(map(int, node["trials"])))
+            for node in header["nodes"]
+        ]
         earlier = {node.name for node in self._nodes}
         for node in nodes:
             returned = self._lost_nodes.pop(node.name, None)

@@ -52,6 +52,7 @@ class NodeStatus:
     name: str
     threads: int  # items that it trains at a time
     running: int = 0  # items that it has
+    trials: tuple[int, ...] = ()  # of these items, the first few
     is_lost: bool = False
 
 

@@ -9,16 +9,25 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from rosenblatt.cli.console.tables import Cell, make_console, print_table
-from rosenblatt.errors import ClusterError, format_count
+from rosenblatt.cluster.node_state import NodeReport
+from rosenblatt.errors import ClusterError, format_count, format_list
 
 if TYPE_CHECKING:
     from rosenblatt.cluster.checks import HostCheck
-    from rosenblatt.cluster.node_state import NodeReport
     from rosenblatt.cluster.nodes import Node
     from rosenblatt.cluster.record import ClusterRecord
 
 GB = 2**30
-_COLORS = {"ready": "green", "starting": "yellow", "ended": "red", "lost": "red", "ok": "green", "failed": "red"}
+MAX_TRIALS = 5  # of a machine, in the table
+_COLORS = {
+    "ready": "green",
+    "alive": "green",
+    "starting": "yellow",
+    "ended": "red",
+    "lost": "red",
+    "ok": "green",
+    "failed": "red",
+}
 
 
 def print_checks(checks: Sequence[HostCheck]) -> None:
@@ -77,8 +86,13 @@ def print_status(record: ClusterRecord, reports: Sequence[NodeReport | ClusterEr
     """Print what each node of a cluster does, then why nodes are lost, and where logs are."""
     console = make_console()
     console.print(f"{record.name!r}: {_size(record)}, up for {_duration(time.time() - record.created)}.")
-    rows = [_status_row(node, report) for node, report in zip(record.nodes, reports, strict=True)]
-    print_table(console, ["machine", "state", "cores", "GPUs", "in use", "memory", "free disk", "does"], rows)
+    head = reports[0]
+    view = NodeReport(phase="ended") if isinstance(head, ClusterError) else head
+    rows = [_status_row(node, report, view) for node, report in zip(record.nodes, reports, strict=True)]
+    titles = ["machine", "state", "Ray", "cores", "GPUs", "load", "memory", "free disk", "does"]
+    print_table(console, titles, rows, right=("cores", "GPUs"))
+    for search in view.searches:
+        console.print(f"search for {_duration(time.time() - search.started)} by {search.controller}", soft_wrap=True)
     for node, report in zip(record.nodes, reports, strict=True):
         if isinstance(report, ClusterError):
             console.print(f"lost: {report}")
@@ -89,16 +103,30 @@ def print_status(record: ClusterRecord, reports: Sequence[NodeReport | ClusterEr
             console.print(Text(f"logs: {node.host.name}:{report.logs}", "dim"))
 
 
-def _status_row(node: Node, report: NodeReport | ClusterError) -> list[Cell]:
-    start: list[Cell] = [node.host.name]
-    size: list[Cell] = [node.config.cores, node.config.gpus]
-    if isinstance(report, ClusterError):
-        return [*start, _state("lost"), *size, None, None, None, None]
-    if report.phase == "ended":
-        return [*start, _state("ended"), *size, None, None, None, None]
+def _status_row(node: Node, report: NodeReport | ClusterError, view: NodeReport) -> list[Cell]:
+    """The row of a node; `view` is the report of the head."""
+    ray = next((machine for machine in view.ray_machines if machine.address == node.config.address), None)
+    state = "lost" if isinstance(report, ClusterError) else report.phase
+    start: list[Cell] = [node.host.name, _state(state)]
+    if ray is None:
+        start += [None, node.config.cores, node.config.gpus]
+    else:
+        used_cores, used_gpus = ray.cores - ray.free_cores, ray.gpus - ray.free_gpus
+        start.append(_state("alive" if ray.is_alive else "lost"))
+        start += [f"{used_cores:g} of {ray.cores:g}", f"{used_gpus:g} of {ray.gpus:g}"]
+    if isinstance(report, ClusterError) or report.phase == "ended":
+        return [*start, None, None, None, None]
+    trials = {
+        trial
+        for search in view.searches
+        for machine in search.machines
+        if machine.address == node.config.address
+        for trial in machine.trials
+    }
+    does = f"trains trials {format_list(sorted(trials), MAX_TRIALS)}" if trials else "idle"
     return [
-        *start, _state(report.phase), *size, f"{report.cpu:.1f} cores", f"{report.memory / GB:.1f} GB",
-        f"{report.free_disk / GB:.1f} GB", ", ".join(report.tasks) or "idle",
+        *start, f"{report.cpu:.1f} cores", f"{report.memory / GB:.1f} GB", f"{report.free_disk / GB:.1f} GB",
+        does if trials else ", ".join(report.tasks) or does,
     ]  # fmt: skip
 
 
