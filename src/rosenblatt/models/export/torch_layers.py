@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rosenblatt.networks.deep import DeepArchitecture
+from rosenblatt.models.export.layer_parameters import LayerParameters, Parameters
 from rosenblatt.networks.dense import DenseArchitecture
 from rosenblatt.networks.layers import (
     MAX_NORM_GROUPS,
@@ -27,9 +27,6 @@ from rosenblatt.networks.layers import (
 )
 from rosenblatt.training.compiled.kernel_perceptron import KERNELS
 from rosenblatt.training.compiled.normalization import EPSILON, RUNNING_MOMENTUM
-
-Parameters = dict[str, np.ndarray]  # of a layer, by name
-
 
 class Step(nn.Module):
     """1 above 0, else 0 (Rosenblatt 1958)."""
@@ -53,20 +50,6 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "mish": nn.Mish,
     "softplus": nn.Softplus,
 }
-
-
-class LayerParameters:
-    """The parameters of the layers of a network, handed out in the order of its layers."""
-
-    def __init__(self, architecture: DenseArchitecture | DeepArchitecture, theta: np.ndarray) -> None:
-        by_layer: dict[int, Parameters] = {}
-        for (layer, name), values in architecture.parameters_by_name(theta).items():
-            by_layer.setdefault(layer, {})[name] = values
-        self._layers = iter([by_layer[layer] for layer in sorted(by_layer)])
-
-    def __next__(self) -> Parameters:
-        """The parameters of the next layer."""
-        return next(self._layers)
 
 
 def _set(parameter: Tensor | None, values: np.ndarray) -> None:

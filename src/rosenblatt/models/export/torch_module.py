@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rosenblatt.models.export.decoding import MAX_EXPONENT, DecodingPlan, make_decoding_plan
 from rosenblatt.models.export.feature_plan import make_feature_plan
+from rosenblatt.models.export.layer_parameters import LayerParameters
 from rosenblatt.models.export.signature import FittedModel, MediumInput, Signature, read_signature
 from rosenblatt.models.export.torch_features import (
     Features,
@@ -19,7 +20,6 @@ from rosenblatt.models.export.torch_features import (
     register_arrays,
 )
 from rosenblatt.models.export.torch_layers import (
-    LayerParameters,
     PerChannelNetwork,
     RecurrentLayer,
     StepPooling,
