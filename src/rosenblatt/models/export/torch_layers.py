@@ -28,6 +28,7 @@ from rosenblatt.networks.layers import (
 from rosenblatt.training.compiled.kernel_perceptron import KERNELS
 from rosenblatt.training.compiled.normalization import EPSILON, RUNNING_MOMENTUM
 
+
 class Step(nn.Module):
     """1 above 0, else 0 (Rosenblatt 1958)."""
 
