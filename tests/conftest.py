@@ -6,6 +6,7 @@ import compileall
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import count
@@ -32,7 +33,20 @@ os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 compileall.compile_dir(Path(rosenblatt.__file__).parent, quiet=2)
 
 collect_ignore = ["training/reference.py"]  # it holds no tests and imports PyTorch
+SMALL_FIT = """
+from rosenblatt import MLPClassifier
+MLPClassifier(members=1, folds=1, tol=None, epochs=1).fit([[0.0], [1.0]] * 20, [0, 1] * 20)
+"""
 TORCH_DOCTESTS = tuple(f"rosenblatt.estimators.{name}." for name in ("cnn", "forecaster", "rnn"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Compile the training loop, if that is to be done, before the workers of pytest-xdist would all do it at once."""
+    folder = Path(rosenblatt.__file__).parent / "training" / "compiled"
+    compiled, source = ([path.stat().st_mtime for path in folder.glob(name)] for name in ("**/*.nbi", "*.py"))
+    if max(compiled, default=0.0) < max(source):
+        subprocess.run([sys.executable, "-c", SMALL_FIT], env=os.environ | {"ROSENBLATT_STORE": "none"}, check=True)
 
 
 @pytest.hookimpl(tryfirst=True)
