@@ -71,6 +71,9 @@ def test_a_fit_a_script_and_configs_are_added_and_listed(run, folder, monkeypatc
         (["own.toml"], "Did you mean one of: '--target'"),
         (["bad.toml"], "In the config bad.toml"),
         (["wide.toml", "deep.toml", "--", "people.csv", "--out", "a.rosenblatt"], "--out would be the same"),
+        (["wide.toml", "deep.toml", "--", "people.csv", "--out=a.rosenblatt"], "--out would be the same"),
+        (["wide.toml", "deep.toml", "--", "people.csv", "-oa.rosenblatt"], "--out would be the same"),
+        (["wide.toml", "people.csv", "--config=deep.toml"], "--config would be the same"),
     ],
 )
 def test_what_could_not_run_is_refused_when_it_is_added(run, folder, arguments, message):
@@ -78,6 +81,15 @@ def test_what_could_not_run_is_refused_when_it_is_added(run, folder, arguments, 
     assert status == 2
     assert message in errors
     assert "waiting" not in run("queue", "list")[1]
+
+
+@pytest.mark.parametrize("options", [["--out=mine.rosenblatt", "--name=mine"], ["-omine.rosenblatt", "--name", "mine"]])
+def test_a_model_and_a_name_that_are_given_are_those_of_the_experiment(run, folder, options):
+    run("queue", "add", "people.toml", *options)
+    (folder / "people.toml").write_text("[fit]\ntable = 'people.csv'\nout = 'mine.rosenblatt'\nname = 'mine'\n")
+    run("queue", "add", "people.toml")
+    assert [experiment["output"] for experiment in listed(run)] == [str(folder / "mine.rosenblatt")] * 2
+    assert [sum("name" in word for word in experiment["arguments"]) for experiment in listed(run)] == [1, 1]
 
 
 def test_two_experiments_that_write_one_model_are_named(run, folder):

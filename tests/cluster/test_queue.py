@@ -135,7 +135,7 @@ def test_an_experiment_whose_process_still_ends_is_not_taken_yet(store):
     add_experiments(store, [make_experiment()])
     owner, process = dead_owner(), subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     take(store, owner)
-    update_started(store, 1, owner, process=new_owner(process.pid), run="abc", log="here:/log")
+    assert update_started(store, 1, owner, {"process": new_owner(process.pid), "run": "abc", "log": "here:/log"})
     assert [experiment.state for experiment in release_lost(store)] == ["running"]
     assert take(store) is None
     process.communicate()

@@ -13,7 +13,13 @@ from pathlib import Path
 import pytest
 
 from rosenblatt.cluster import experiment_process, queue_runner
-from rosenblatt.cluster.queue import NewExperiment, add_experiments, cancel_experiments, load_experiments
+from rosenblatt.cluster.queue import (
+    NewExperiment,
+    add_experiments,
+    cancel_experiments,
+    load_experiments,
+    update_started,
+)
 from rosenblatt.cluster.queue_logs import read_log
 from rosenblatt.cluster.queue_runner import QueueRunner, RunnerOptions, has_option
 from rosenblatt.errors import RunError, StoreUnavailableError
@@ -280,3 +286,48 @@ def test_a_log_is_followed_until_its_experiment_ends(sqlite, add, tmp_path):
     reader.join()
     assert ended[0].state == "finished"
     assert "".join(texts).splitlines()[1:] == ["first", "middle", "last"]
+
+
+def test_a_command_begins_once_the_store_has_its_process(sqlite, add, tmp_path, monkeypatch):
+    add("touch began")
+    calls = []
+
+    def update(*arguments):
+        calls.append((tmp_path / "began").exists())
+        if len(calls) < 3:
+            raise StoreUnavailableError("The store does not answer.")
+        return update_started(*arguments)
+
+    monkeypatch.setattr(queue_runner, "update_started", update)
+    ended, messages = run_queue(sqlite)
+    assert calls == [False] * 3
+    assert ended[0].state == "finished"
+    assert ended[0].log
+    assert (tmp_path / "began").exists()
+    assert [text for text in messages if "does not answer" in text]
+
+
+def test_an_experiment_that_is_cancelled_while_it_starts_never_begins(sqlite, add, tmp_path, monkeypatch):
+    add("touch began")
+
+    def update(*arguments):
+        cancel_experiments(sqlite, [1])
+        return update_started(*arguments)
+
+    monkeypatch.setattr(queue_runner, "update_started", update)
+    ended, messages = run_queue(sqlite)
+    assert ended == []
+    assert messages[-1] == "1: cancelled, not by this runner; its process has ended"
+    assert not (tmp_path / "began").exists()
+
+
+def test_a_runner_that_is_killed_before_the_store_has_the_process_leaves_no_command(sqlite, add, tmp_path):
+    add("echo began >> began")
+    killed = "queue_runner.update_started = lambda *_: (print('killed', flush=True), os.kill(os.getpid(), 9))\n"
+    code = RUNNER.replace("queue_runner.COMMAND", f"{killed}queue_runner.COMMAND", 1).replace(
+        "import sys", "import os, sys"
+    )
+    subprocess.run([sys.executable, "-c", code, sqlite.url], stdout=subprocess.DEVNULL, check=False)
+    ended, _ = run_queue(sqlite)
+    assert (ended[0].state, ended[0].attempts) == ("finished", 2)
+    assert (tmp_path / "began").read_text() == "began\n"

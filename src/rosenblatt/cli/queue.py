@@ -213,8 +213,13 @@ def logs(number: int, follow: bool, store: str | None) -> None:
             click.echo(printable_lines(text), nl=False)
 
 
+_OWN_OPTIONS = {"--config": "", "--out": "-o", "--name": ""}  # of each config, with their short forms
+
+
 def _make_commands(arguments: Sequence[str], on: str | None) -> list[_Command]:
     """Make the commands of experiments from the arguments of `queue add`. Raises SpecError."""
+    from rosenblatt.cluster.queue_runner import has_option
+
     if arguments[0] in QUEUED_COMMANDS:
         return [_Command([arguments[0], *_on_option(on, arguments), *arguments[1:]])]
     n_configs = next((i for i, word in enumerate(arguments) if not word.endswith(".toml")), len(arguments))
@@ -223,7 +228,7 @@ def _make_commands(arguments: Sequence[str], on: str | None) -> list[_Command]:
         hint = did_you_mean(rest[0], QUEUED_COMMANDS)
         raise SpecError(f"Expected the command fit or run, or configs (CONFIG.toml), but got {rest[0]!r}.{hint}")
     rest = rest[1:] if rest[:1] == ["--"] else rest
-    given = [option for option in ("--config", "--out", "-o", "--name") if option in rest]
+    given = [option for option, short in _OWN_OPTIONS.items() if has_option(rest, option, short)]
     if "--config" in given or (given and len(configs) > 1):
         raise SpecError(
             f"{given[0]} would be the same for all configs. Leave it out, or add `fit` commands one by one."
@@ -237,8 +242,8 @@ def _make_commands(arguments: Sequence[str], on: str | None) -> list[_Command]:
                 f"{config} names no table. Add it: queue add {config} TABLE --target COLUMN, or a section [fit] in "
                 f"{config} with table and target."
             )
-        words += [] if {"--out", "-o"} & {*words} else ["--out", f"{stem}.rosenblatt"]
-        words += [] if "--name" in words else ["--name", stem]
+        words += [] if has_option(words, "--out", "-o") else ["--out", f"{stem}.rosenblatt"]
+        words += [] if has_option(words, "--name") else ["--name", stem]
         commands.append(_Command(["fit", "--config", config, *_on_option(on, words), *words], content))
     return commands
 

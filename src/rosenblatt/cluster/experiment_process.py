@@ -15,6 +15,8 @@ from rosenblatt.errors import RunError
 from rosenblatt.runs.store.owners import new_owner
 from rosenblatt.runs.store.permissions import create_file
 
+# Waits for a line before it becomes the command, and ends if its runner ends before that.
+_GATE = 'read -r _ || exit 1; exec "$@" </dev/null'
 STOP_TIMEOUT_S = 60.0  # seconds in which a process that was asked to end saves its state, before it is killed
 # Reads from its runner, and ends the process group $1 within $2 seconds if the runner ends without a word.
 _GUARD = """
@@ -27,6 +29,8 @@ kill -s KILL -- "-$1" 2>/dev/null
 
 class ExperimentProcess:
     """A command in a process group of its own, whose output is appended to a file.
+
+    The process waits until `start`, so that a runner that is killed before leaves no command that nobody watches.
 
     Args:
         command: The program and its arguments.
@@ -49,8 +53,8 @@ class ExperimentProcess:
             output.write(f"{title}\n".encode(errors="backslashreplace"))
             output.flush()
             self._process = subprocess.Popen(  # noqa: S603 - the user's own command
-                command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=subprocess.STDOUT, start_new_session=True,
+                ["/bin/sh", "-c", _GATE, "sh", *command], cwd=folder, env=environment, stdin=subprocess.PIPE,
+                stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         group = str(self._process.pid)
         self._guard = subprocess.Popen(  # noqa: S603 - a constant script
@@ -59,6 +63,12 @@ class ExperimentProcess:
         )  # fmt: skip
         self._kill_time = 0.0
         self.token = new_owner(self._process.pid)
+
+    def start(self) -> None:
+        """Let the command begin."""
+        if self._process.stdin:
+            with suppress(BrokenPipeError), self._process.stdin as gate:  # it was killed meanwhile
+                gate.write(b"start\n")
 
     @property
     def is_asked_to_end(self) -> bool:
@@ -81,6 +91,8 @@ class ExperimentProcess:
         if self.is_asked_to_end and time.monotonic() > self._kill_time:
             self._send(signal.SIGKILL)
         status = self._process.poll()
+        if status is not None and self._process.stdin:
+            self._process.stdin.close()
         if status is not None and self._guard.poll() is None:
             if self.is_asked_to_end:  # and what it started and left behind
                 self._send(signal.SIGKILL)

@@ -7,7 +7,7 @@ the database. A runner whose experiment was cancelled, or taken by another one, 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -126,10 +126,13 @@ def take_experiment(store: Store, owner: str, may_take: Callable[[Experiment], b
     return None
 
 
-def update_started(store: Store, number: int, owner: str, **columns: str) -> None:
-    """Record run, process and log of an experiment that its runner starts. Raises StoreError."""
+def update_started(store: Store, number: int, owner: str, columns: Mapping[str, str]) -> bool:
+    """Record run, process and log of an experiment that its runner starts; returns False if it is not this runner's.
+
+    Raises StoreError.
+    """
     with store.writing() as connection:
-        connection.execute(queue.update().where(_is_own(number, owner)).values(columns))
+        return bool(connection.execute(queue.update().where(_is_own(number, owner)).values(columns)).rowcount)
 
 
 def give_sign_of_life(store: Store, owner: str, numbers: Collection[int]) -> set[int]:

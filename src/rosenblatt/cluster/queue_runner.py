@@ -74,6 +74,7 @@ class QueueRunner:
         self._store, self._options, self._notify = store, options, notify
         self._owner = new_owner()
         self._processes: dict[int, ExperimentProcess] = {}
+        self._unrecorded: dict[int, dict[str, str]] = {}  # columns of experiments that wait to be recorded and begin
         self._cancelled: set[int] = set()
         self._skipped: set[int] = set()  # that wait for another machine
         self._ended: list[int] = []
@@ -142,6 +143,7 @@ class QueueRunner:
         """Give a sign of life, end experiments that were cancelled or taken, and take up lost ones."""
         own = give_sign_of_life(self._store, self._owner, self._processes)
         self._is_cut_off = False
+        self._record_starts()
         for number in self._processes.keys() - own - self._cancelled:
             self._cancelled.add(number)
             self._processes[number].ask_to_end(signal.SIGTERM)
@@ -161,6 +163,9 @@ class QueueRunner:
             state, reason = self._describe_end(number, process, status)
             is_own = end_experiment(self._store, number, self._owner, state, reason)
             del self._processes[number]
+            self._unrecorded.pop(number, None)
+            if is_own and state != "waiting":
+                self._ended.append(number)
             (experiment,) = load_experiments(self._store, [number])
             if not is_own:
                 self._cancelled.discard(number)
@@ -168,7 +173,6 @@ class QueueRunner:
             elif state == "waiting":
                 self._notify(f"{number}: waits again, because {reason}")
             else:
-                self._ended.append(number)
                 self._notify(f"{number}: {state} after {experiment.seconds or 0:.1f} s{reason and f': {reason}'}")
         return len(self._processes) < n_running
 
@@ -216,10 +220,18 @@ class QueueRunner:
         )
         self._processes[number] = process
         place = f"{socket.gethostname()}:{log}"
-        update_started(self._store, number, self._owner, run=run, process=process.token, log=place)
+        self._unrecorded[number] = {"run": run, "process": process.token, "log": place}
         self._notify(f"{number}: {'resumed' if resumed else 'started'}: {shlex.join(experiment.arguments)}")
+        self._record_starts()
         if experiment.source and experiment.source != hash_source(self._store, experiment):
             self._notify(f"{number}: its source has changed since it was added; it runs, and records, that of now")
+
+    def _record_starts(self) -> None:
+        """Let experiments begin once the store has their process, so that no other runner takes them while they run."""
+        for number, columns in list(self._unrecorded.items()):
+            if update_started(self._store, number, self._owner, columns):
+                self._processes[number].start()
+            del self._unrecorded[number]  # if it was cancelled meanwhile, `_beat` ends its process
 
     def _environment(self, run: str, resumed: str | None) -> dict[str, str]:
         environment = os.environ | {RUN_ID: run, "ROSENBLATT_STORE": store_name(self._store.url)}
@@ -256,9 +268,14 @@ def replace_option(arguments: Sequence[str], option: str, value: str) -> list[st
     return replaced
 
 
-def has_option(arguments: Sequence[str], option: str) -> bool:
-    """Whether a command line has an option."""
-    return any(argument == option or argument.startswith(f"{option}=") for argument in arguments)
+def has_option(arguments: Sequence[str], option: str, short: str = "") -> bool:
+    """Whether a command line has an option.
+
+    >>> has_option(["fit", "--out=a"], "--out"), has_option(["fit", "-oa"], "--out", "-o")
+    (True, True)
+    """
+    prefixes = (f"{option}=", short) if short else (f"{option}=",)
+    return any(argument == option or argument.startswith(prefixes) for argument in arguments)
 
 
 def hash_source(store: Store, experiment: NewExperiment) -> str:
