@@ -1,5 +1,6 @@
 """Work items and results as messages."""
 
+import gc
 import pickle
 
 import numpy as np
@@ -117,6 +118,40 @@ def test_results_that_are_none_are_refused_and_never_unpickled(content, capsys):
     with pytest.raises(ClusterError, match="cannot be read"):
         unpack_results(content)
     assert not capsys.readouterr().out
+
+
+def test_objects_that_nobody_has_any_more_are_released():
+    packer = ItemPacker()
+    items, others = make_items(2), make_items(1)
+    for item in (*items, *others):
+        packer.pack(item, 1)
+    contents = {shared.key: shared.content for shared in packer.take_new()}
+    kept = packer.pack(others[0], 2).keys
+    assert packer.take_released() == []
+    del item, items
+    gc.collect()
+    released = packer.take_released()
+    assert set(kept).isdisjoint(released)
+    n_rows_bytes = others[0].trial.encoded_rows.x.nbytes
+    assert sum(len(contents[key]) for key in released) > n_rows_bytes
+    assert packer.pack(others[0], 3).keys == kept
+    assert packer.take_new() == []
+
+
+def test_an_object_in_the_place_of_a_released_one_is_packed_anew():
+    packer, machine = ItemPacker(), Machine()
+    for _ in range(20):  # ids are used again
+        (item, *_) = make_items(1)
+        machine.receive(packer, item)
+        for key in packer.take_released():
+            del machine.shared[key]
+        np.testing.assert_array_equal(machine.receive(packer, item)[1].trial.rows.x, item.trial.rows.x)
+        item.trial.rows.x[:] += 1  # later ones have other values
+        del item
+    gc.collect()
+    packer.pack(make_items(1)[0], 1)
+    packer.take_released()
+    assert len(packer._shared) < 20
 
 
 def test_shared_objects_may_refer_to_others():

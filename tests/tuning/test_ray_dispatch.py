@@ -131,12 +131,28 @@ def test_data_is_loaded_once_on_each_machine_before_the_items_that_need_it():
     rig.submit(1, 0, 1)
     (actor,) = rig.ray.actors
     assert actor.items() == []
-    assert actor.answer("load", 1) == ([0, 1], b"data", b"data")
+    assert actor.answer("load", 1) == ([], [0, 1], b"data", b"data")
     rig.run()
     assert len(actor.items()) == 1
     rig.submit(1, 0, 1)
     assert len(actor.items()) == 2
     assert sum(name == "load" for name, *_ in actor.calls) == 2  # the first has no keys
+
+
+def test_released_data_is_removed_from_the_store_and_from_machines():
+    rig = Rig(a=1)
+    rig.submit(1, 0, 1)
+    (actor,) = rig.ray.actors
+    actor.answer("load", 1)
+    rig.run()
+    rig.finish(actor, 1, seconds=1.0)
+    rig.driver.on_command(Message({"kind": "release", "keys": [0]}))
+    assert rig.driver._refs.keys() == {1}
+    rig.submit(1, 1, 2)
+    assert actor.answer("load", 1) == ([0], [2], b"data")
+    rig.run()
+    rig.submit(1, 0)
+    assert actor.answer("load", 1) == ([], [0], b"data")
 
 
 def test_a_machine_that_holds_the_data_is_preferred():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -19,7 +22,7 @@ from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.queries import find_runs, run_details
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
-from rosenblatt.workflows.resume import resume
+from rosenblatt.workflows.resume import _move_to, resume
 
 SEARCH = ["fit", "people.csv", "-t", "rich", "--trials", "3", "--epochs", "2", "--hidden-sizes", "4"]
 COMMAND = """
@@ -144,6 +147,48 @@ def test_only_a_model_is_written(store, unwritten_model, work_folder):
     with pytest.raises(ModelFileError, match="is not a Rosenblatt model"):
         resume(store, unwritten_model)
     assert not (work_folder / "model.rosenblatt").exists()
+
+
+def test_a_fit_is_resumed_where_it_was_or_on_another_place(work_folder):
+    run = SimpleNamespace(id="r", request={"table": "people.csv"})
+    command = ("-m", "rosenblatt", "fit", "people.csv", "--on", "lab", "--nodes-per-network=2", "-t", "rich")
+    base = ("-m", "rosenblatt", "fit", "people.csv", "-t", "rich")
+    assert _move_to("lab2", run, command) == (*base[:4], "--nodes-per-network=2", *base[4:], "--on", "lab2")
+    assert _move_to("local", run, command) == (*base, "--on", "local")
+    (work_folder / "hosts.txt").touch()
+    assert _move_to("hosts.txt", run, (*base, "--on=lab")) == (*base, "--on", str(work_folder / "hosts.txt"))
+    with pytest.raises(RunError, match="is part of a script, which says itself where"):
+        _move_to("lab", SimpleNamespace(id="r", request=None), base)
+
+
+def test_the_place_local_is_this_machine(store, same_process_check):
+    result = invoke(*SEARCH[:4], "--epochs", "2", "--folds", "2", "--on", "local")
+    assert result.exception is None
+    assert "checked: a new process predicts the same" in result.output
+
+
+def test_a_search_whose_state_is_on_another_machine_does_not_begin_again(store, stopped_search):
+    shutil.rmtree(Path(store.url.removeprefix("sqlite:///")).parent / "state")
+    with pytest.raises(
+        RunError, match=rf"The state of the search {stopped_search} is not in .*, so it would begin again"
+    ):
+        resume(store, "people")
+    assert run_details(store, stopped_search).trials == 3
+
+
+def test_machines_that_share_a_folder_share_the_states_of_searches(store, same_process_check, monkeypatch, tmp_path):
+    monkeypatch.setenv("ROSENBLATT_ARTIFACTS", str(tmp_path / "shared"))
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rosenblatt.workflows.fit.save", interrupt)
+        invoke(*SEARCH)
+    (run,) = find_runs(store, "kind = search")
+    assert (tmp_path / "shared" / store.id / "state" / run.id / "search.jsonl").exists()
+    monkeypatch.setenv("ROSENBLATT_RESUME", run.id)
+    assert "(trials so far: 3)" in invoke(*SEARCH).output
 
 
 def test_other_options_begin_another_search(store, stopped_search, monkeypatch):

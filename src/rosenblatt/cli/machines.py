@@ -11,12 +11,17 @@ import click
 
 from rosenblatt.cli.options import ask_confirmation
 from rosenblatt.errors import ClusterError, Notify, SpecError
+from rosenblatt.runs.store.locations import LOCAL_PLACE
 from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.spec import Spec
 
 if TYPE_CHECKING:
     from rosenblatt.tuning.ray_connection import RayConnection
     from rosenblatt.tuning.workers import MakeWorkers, Workers
+
+
+def _read_place(_context: click.Context, _option: click.Parameter, on: str | None) -> str | None:
+    return None if on == LOCAL_PLACE else on
 
 
 def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,9 +33,9 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "GPUs.  [default: 1]",
         ),
         click.option(
-            "--on", metavar="PLACE",
+            "--on", metavar="PLACE", callback=_read_place,
             help="Train on many machines: a file of hosts, the name of a cluster that is up, cluster.yaml for a cloud "
-            "or Kubernetes, slurm:PARTITION, or ray://HEAD:PORT.",
+            "or Kubernetes, slurm:PARTITION, or ray://HEAD:PORT.  [default: local, this machine]",
         ),
     ):  # fmt: skip
         command = option(command)
@@ -112,6 +117,16 @@ class _Cluster:
             confirm = _confirm if ask_confirmation(yes=False) else None
             self._connection = self._stack.enter_context(open_cluster(str(self._machines.on), self._notify, confirm))
         return self._connection
+
+
+def take_down_abandoned(notify: Notify) -> None:
+    """Take down the temporary clusters of commands of this machine that were killed."""
+    from rosenblatt.cluster.record import list_records
+
+    if list_records(notify):  # otherwise the modules that reach machines are not loaded
+        from rosenblatt.cluster.up import take_down_abandoned
+
+        take_down_abandoned(notify)
 
 
 def _confirm(question: str) -> bool:

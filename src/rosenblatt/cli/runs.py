@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rosenblatt.cli.machines import take_down_abandoned
 from rosenblatt.cli.options import (
     ask_confirmation,
     ask_secret,
@@ -38,13 +39,9 @@ def _inherit_store(context: click.Context, _option: click.Parameter, store: str 
 
 _store_option = click.option("--store", metavar="PLACE", callback=_inherit_store, help="The store, as for `runs`.")
 _secret_option = click.option(
-    "--secret",
-    "secrets",
-    multiple=True,
-    metavar="NAME=VALUE",
-    callback=parse_pairs,
+    "--secret", "secrets", multiple=True, metavar="NAME=VALUE", callback=parse_pairs,
     help="Value of the argument --NAME, which was masked when it was recorded; asked for on a terminal.",
-)
+)  # fmt: skip
 _yes_option = click.option("--yes", is_flag=True, help="Do not ask before running code that another user recorded.")
 _all_option = click.option("--all", "show_all", is_flag=True, help="Print long tables in full.")
 
@@ -281,19 +278,22 @@ def reproduce(
 
 @runs.command()
 @click.argument("experiment", metavar="EXPERIMENT|RUN")
+@click.option("--on", metavar="PLACE", help="Where to train, as for `fit --on`.  [default: where it was]")
 @_secret_option
 @_yes_option
 @_store_option
-def resume(experiment: str, secrets: dict[str, str], yes: bool, store: str | None) -> None:
-    """Resume an interrupted search.
+def resume(experiment: str, on: str | None, secrets: dict[str, str], yes: bool, store: str | None) -> None:
+    """Resume an interrupted search, on the same machines or, with --on, on others; `--on local` is this machine.
 
     For an experiment, its newest search that was interrupted, was killed or failed. If a search had finished but its
     model file is missing, the file is written from the store.
     """
     from rosenblatt.workflows.resume import resume as resume_search
 
+    notify, confirmation = make_reporter(True), ask_confirmation(yes)
+    take_down_abandoned(notify)
     with _open_store(store) as run_store:
-        status = resume_search(run_store, experiment, make_reporter(True), secrets, ask_secret(), ask_confirmation(yes))
+        status = resume_search(run_store, experiment, notify, secrets, ask_secret(), confirmation, on)
     sys.exit(status)
 
 

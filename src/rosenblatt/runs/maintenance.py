@@ -62,7 +62,8 @@ def cleanup(store: Store, notify: Notify = print, *, shared: bool = False) -> Cl
             f"{format_count(n_kept_files, 'file')} in a shared place, used by no run of this store, may be used by "
             "copies of the store; `rosenblatt runs tidy --shared` removes them"
         )
-    n_removed_states = _remove_states(files.folder / "state", run_ids)
+    is_own = files.states_folder.parent == files.folder  # otherwise a copy of the store may have runs of its own
+    n_removed_states = _remove_states(files.states_folder, run_ids) if is_own or shared else 0
     _vacuum(store)
     return CleanupCounts(
         delivered_batches=n_delivered,

@@ -50,8 +50,10 @@ class NodeWorker:
         """Number of items that are trained at a time."""
         return self._workers.threads
 
-    def load(self, keys: list[int], *contents: bytes) -> int:
-        """Load shared objects; returns the number of items that are trained at a time."""
+    def load(self, released: list[int], keys: list[int], *contents: bytes) -> int:
+        """Load shared objects after some were released; returns the number of items that are trained at a time."""
+        for key in released:
+            self._shared.pop(key, None)
         for key, content in zip(keys, contents, strict=True):
             self._shared[key] = load_shared(content, self._shared)
         return self.threads

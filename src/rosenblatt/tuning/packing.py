@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import json
 import pickle
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -73,23 +74,42 @@ class _ItemPart(NamedTuple):
     is_last_rung: bool
 
 
+class _Shared:
+    """A shared object, by the parts of which it is lost when they are; it does not keep them alive.
+
+    A tuple, such as rows or a fold, has the parts of its fields, as Python has no weak references to tuples.
+    """
+
+    def __init__(self, key: int, parts: Sequence[Any], on_end: Callable[[Any], None]) -> None:
+        self.key, self._parts = key, [_weak_reference(part, on_end) for part in parts]
+        self.needs = frozenset({key})  # keys of this object and of those that it refers to
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the object may be packed again."""
+        return all(part() is not None for part in self._parts)
+
+
 class ItemPacker:
     """Packs work items; an object that items share is packed once.
 
-    Objects are known by identity: the coordinator gives all items of an encoding the same rows.
+    Objects are known by identity: the coordinator gives all items of an encoding the same rows. Those that nobody has
+    any more are to be released by the machines, too; items in flight have theirs.
     """
 
     def __init__(self) -> None:
-        self._objects: dict[int, Any] = {}  # by id; they are kept, so that no id is used again
-        self._keys: dict[int, int] = {}  # by id
-        self._needs: dict[int, frozenset[int]] = {}  # keys of an object with those that it refers to
-        self._new: list[SharedObject] = []
+        self._last_key = -1
+        self._shared: dict[int, _Shared] = {}  # by key
+        self._by_identity: dict[tuple[int, ...], _Shared] = {}
+        self._new, self._released = list[SharedObject](), list[int]()
+        self._has_lost = False  # whether an object has ended since the last look
 
     def pack(self, item: WorkItem, number: int) -> PackedItem:
         """Pack an item. Raises ClusterError if it cannot be sent to another machine."""
         trial, proposal, member = item.trial, item.trial.proposal, item.trial.folds.members[item.index]
         shared = proposal.encoder, proposal.target, trial.encoded_rows, item.fold, item.scorer
-        keys = tuple(None if value is None else self._share(value) for value in shared)
+        entries = [None if value is None else self._share(value) for value in shared]
+        keys = tuple(entry and entry.key for entry in entries)
         part = _ItemPart(
             trial=trial.number,
             n_members=len(trial.folds.members),
@@ -101,11 +121,11 @@ class ItemPacker:
             is_last_rung=item.is_last_rung,
         )
         content = _pickle(lambda: pickle.dumps((part, keys), pickle.HIGHEST_PROTOCOL))
-        needs = frozenset[int]().union(*(self._needs[key] for key in keys if key is not None))
+        needs = frozenset[int]().union(*(entry.needs for entry in entries if entry is not None))
         return PackedItem(Attempt(trial.number, item.index, number), tuple(sorted(needs)), content)
 
-    def array_key(self, value: Any) -> int | None:
-        """The key of a large array, which several shared objects may hold; None for anything else."""
+    def share_array(self, value: Any) -> _Shared | None:
+        """A large array, which several shared objects may hold, as one of its own; None for anything else."""
         is_large_array = isinstance(value, np.ndarray) and value.nbytes >= MIN_SHARED_BYTES
         return self._share(value) if is_large_array else None
 
@@ -114,17 +134,53 @@ class ItemPacker:
         new, self._new = self._new, []
         return new
 
-    def _share(self, value: Any) -> int:
-        """The key of an object, which is packed at its first use."""
-        if id(value) not in self._keys:
+    def take_released(self) -> list[int]:
+        """Keys of the shared objects that no item refers to any more, since the last call."""
+        if self._has_lost:
+            self._has_lost = False
+            needed = frozenset[int]().union(*(entry.needs for entry in self._shared.values() if entry.is_alive))
+            self._released += self._shared.keys() - needed
+            self._shared = {key: entry for key, entry in self._shared.items() if key in needed}
+            self._by_identity = {parts: entry for parts, entry in self._by_identity.items() if entry.is_alive}
+        released, self._released = self._released, []
+        return released
+
+    def _share(self, value: Any) -> _Shared:
+        """An object as a shared one, which is packed at its first use."""
+        parts = list(_parts(value))
+        identity = (id(type(value)), *map(id, parts))
+        entry = self._by_identity.get(identity)
+        if entry is None or not entry.is_alive:
             file = io.BytesIO()
             pickler = _Pickler(file, self, value)
             _pickle(lambda: pickler.dump(value))
-            key = len(self._keys)
-            self._objects[id(value)], self._keys[id(value)] = value, key
-            self._needs[key] = frozenset({key}).union(*(self._needs[other] for other in pickler.keys))
-            self._new.append(SharedObject(key, file.getvalue()))
-        return self._keys[id(value)]
+            self._last_key += 1
+            entry = self._by_identity[identity] = self._shared[self._last_key] = _Shared(
+                self._last_key, parts, self._on_end
+            )
+            entry.needs = entry.needs.union(*(other.needs for other in pickler.entries))
+            self._new.append(SharedObject(entry.key, file.getvalue()))
+        return entry
+
+    def _on_end(self, _reference: Any) -> None:
+        self._has_lost = True
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """The fields of a tuple and of tuples inside of it, or the object itself."""
+    if isinstance(value, tuple):
+        for field in value:
+            yield from _parts(field)
+    else:
+        yield value
+
+
+def _weak_reference(part: Any, on_end: Callable[[Any], None]) -> Callable[[], Any]:
+    """A weak reference to an object; for numbers and the like, which have none, one that keeps the object."""
+    try:
+        return weakref.ref(part, on_end)
+    except TypeError:
+        return lambda: (part,)
 
 
 def _pickle(dump: Callable[[], Result]) -> Result:
@@ -139,13 +195,14 @@ class _Pickler(pickle.Pickler):
     def __init__(self, file: io.BytesIO, packer: ItemPacker, root: Any) -> None:
         super().__init__(file, pickle.HIGHEST_PROTOCOL)
         self._packer, self._root = packer, root
-        self.keys = set[int]()
+        self.entries = list[_Shared]()  # large arrays of the object
 
     def persistent_id(self, value: Any) -> int | None:
-        key = None if value is self._root else self._packer.array_key(value)
-        if key is not None:
-            self.keys.add(key)
-        return key
+        entry = None if value is self._root else self._packer.share_array(value)
+        if entry is None:
+            return None
+        self.entries.append(entry)
+        return entry.key
 
 
 class _Unpickler(pickle.Unpickler):

@@ -42,7 +42,7 @@ class Node:
     resources: dict[str, Any]  # that its actor occupies
     actor: Any
     threads: int = 0  # items that it trains at a time; 0 until it is ready
-    loaded: set[int] = field(default_factory=set)  # keys of shared objects that it has
+    loaded: set[int] = field(default_factory=set)  # keys of shared objects that it has; some may be released
     loading: list[int] = field(default_factory=list)
     outbox: list[PackedItem] = field(default_factory=list)  # assigned items whose shared objects are not loaded
     assigned: dict[Attempt, PackedItem] = field(default_factory=dict)  # items without a result
@@ -182,7 +182,7 @@ class RayDriver:
             self._next_poll = 0.0  # report it at once
             self._collect(node)
 
-        self._call(node, node.actor.load.remote([]), on_ready)
+        self._call(node, node.actor.load.remote([], []), on_ready)
 
     def _lose(self, node: Node, reason: str, *, is_machine_alive: bool) -> None:
         """Forget an actor and tell the controller which items are lost with it; start it again on a machine that is
@@ -303,8 +303,13 @@ class RayDriver:
             self._call(node, ref, lambda _: None)
         if node.outbox and not node.loading:
             node.loading = sorted({key for item in node.outbox for key in item.keys} - node.loaded)
-            ref = node.actor.load.remote(node.loading, *(self._refs[key] for key in node.loading))
-            self._call(node, ref, partial(self._on_loaded, node))
+            self._call(node, self._load_objects(node, node.loading), partial(self._on_loaded, node))
+
+    def _load_objects(self, node: Node, keys: list[int]) -> Any:
+        """Load shared objects on a machine, after those that were released are removed there."""
+        released = node.loaded - self._refs.keys()
+        node.loaded -= released
+        return node.actor.load.remote(sorted(released), keys, *(self._refs[key] for key in keys))
 
     def _on_loaded(self, node: Node, _threads: int) -> None:
         node.loaded.update(node.loading)
@@ -318,6 +323,9 @@ class RayDriver:
         header, content = message
         if header["kind"] == "share":
             self._refs[header["key"]] = self._ray.put(content)
+        elif header["kind"] == "release":  # no item here refers to them, since the controller has their results
+            for key in header["keys"]:
+                self._refs.pop(key, None)
         elif header["kind"] == "item":
             self._enqueue(PackedItem(header["attempt"], header["keys"], content, header["avoid"]))
         elif header["kind"] == "close":

@@ -79,8 +79,7 @@ class RankDriver(RayDriver):
         self._busy |= {id(node): group for node in group.nodes}
         for node in group.nodes:
             keys = sorted(set(group.item.keys) - node.loaded)
-            ref = node.actor.load.remote(keys, *(self._refs[key] for key in keys))
-            self._call(node, ref, partial(self._on_group_loaded, group, node, keys))
+            self._call(node, self._load_objects(node, keys), partial(self._on_group_loaded, group, node, keys))
 
     def _on_group_loaded(self, group: _Group, node: Node, keys: list[int], _threads: int) -> None:
         node.loaded.update(keys)

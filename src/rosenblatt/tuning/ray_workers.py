@@ -375,6 +375,8 @@ class _Driver:
         An item whose process ended on machines to avoid is trained without others, and on other machines if possible.
         """
         packed = self._packer.pack(item, attempt.number)
+        if released := self._packer.take_released():
+            self._send("release", keys=released)
         for shared in self._packer.take_new():
             self._send("share", shared.content, key=shared.key)
         self._send("item", packed.content, attempt=packed.attempt, keys=packed.keys, avoid=tuple(avoid))

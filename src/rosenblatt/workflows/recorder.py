@@ -202,10 +202,9 @@ class Recorder:
 def _make_state_folder(run: Run, url: str) -> Path:
     """Make the folder for the state of a search, from which it is resumed."""
     try:
-        store_folder = run.artifacts().folder
+        folder = run.artifacts().states_folder / run.id
     except StoreError:  # it cannot be reached
-        store_folder = data_home() / store_key(url)
-    folder = store_folder / "state" / run.id
+        folder = data_home() / store_key(url) / "state" / run.id
     with suppress(OSError):  # the search reports that it cannot be saved
         make_folder(folder)
     return folder

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rosenblatt.errors import Notify, RunError
@@ -16,11 +16,12 @@ from rosenblatt.runs.recorded import ScriptCall
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.details import RunDetails, RunRecord
 from rosenblatt.runs.store.filters import STALE_SECONDS
-from rosenblatt.runs.store.locations import STORE_FOLDER, database_file, is_sqlite_file, store_name
+from rosenblatt.runs.store.locations import LOCAL_PLACE, STORE_FOLDER, database_file, is_sqlite_file, store_name
 from rosenblatt.runs.store.owners import end_dead_runs
 from rosenblatt.runs.store.queries import find_runs, run_details
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.start import RESUME
+from rosenblatt.tuning.checkpoints import JOURNAL
 from rosenblatt.workflows.recorded_call import check_user, fill_masked, find_call
 from rosenblatt.workflows.recorded_results import MODEL_FILE
 
@@ -32,11 +33,12 @@ def resume(
     secrets: Mapping[str, str] | None = None,
     ask_secret: Callable[[str], str] | None = None,
     confirm: Callable[[str], bool] | None = None,
+    on: str | None = None,
 ) -> int:
     """Resume the newest unfinished search of an experiment, or one run; returns the exit status of its command.
 
     A finished search whose model file is missing is not run again: the file is written from the store. `secrets`,
-    `ask_secret` and `confirm` are as in `ReproduceOptions`.
+    `ask_secret` and `confirm` are as in `ReproduceOptions`; `on` is where to train, by default where it was.
 
     Raises:
         RunError: If there is none, it still runs, or its command cannot be started again.
@@ -57,6 +59,9 @@ def resume(
         find_call(run)  # raises RunError for a notebook
     check_user(store, run, confirm)
     folder, arguments = _locate(store, run)
+    _check_state(store, run)
+    if on is not None:
+        arguments = _move_to(on, run, arguments)
     call = ScriptCall(target="", arguments=arguments)
     notify(f"resuming {newest.id} in {folder}: {' '.join(call.arguments)}")
     call, _ = fill_masked(run, call, secrets or {}, ask_secret, notify)
@@ -127,12 +132,46 @@ def _move(argument: str, old_root: Path, new_root: Path) -> str:
     return str(new_root / path.relative_to(old_root)) if path.is_relative_to(old_root) else argument
 
 
+def _check_state(store: Store, run: RunDetails) -> None:
+    """Raise RunError if the trials of a search of `fit` are in the store, but its state is on another machine."""
+    if (
+        run.request is None
+        or not run.trials
+        or any(argument.partition("=")[0] == "--checkpoint" for argument in run.arguments)
+    ):
+        return
+    folder = Artifacts(store.url, store).states_folder / run.id
+    if not (folder / JOURNAL).exists():
+        raise RunError(
+            f"The state of the search {run.id} is not in {folder}, so it would begin again. Resume it on the machine "
+            f"{run.machine}, where it ran. For later searches, set ROSENBLATT_ARTIFACTS to a folder that the machines "
+            "share: then each of them can resume a search."
+        )
+
+
+def _move_to(place: str, run: RunDetails, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """The command line of a fit with another place to train. Raises RunError for a script."""
+    if run.request is None:
+        raise RunError(
+            f"The search {run.id} is part of a script, which says itself where its trials are trained. Resume it "
+            "without --on."
+        )
+    names = ("--on", "--nodes-per-network") if place == LOCAL_PLACE else ("--on",)
+    path = Path(place)
+    return (*_without(arguments, *names), "--on", str(path.absolute()) if path.is_file() else place)
+
+
 def _without_store(arguments: tuple[str, ...]) -> list[str]:
     """Remove `--store` from a command line: the environment names the store, with the password that is not recorded."""
+    return _without(arguments, "--store")
+
+
+def _without(arguments: Sequence[str], *names: str) -> list[str]:
+    """Remove options with their values from a command line."""
     remaining: list[str] = []
     for argument in arguments:
-        if remaining[-1:] == ["--store"]:
+        if remaining and remaining[-1] in names:
             remaining.pop()
-        elif not argument.startswith("--store="):
+        elif argument.partition("=")[0] not in names or "=" not in argument:
             remaining.append(argument)
     return remaining

@@ -237,6 +237,16 @@ class Artifacts:
             return database_file(self._url).parent
         return data_home() / self._store_id()
 
+    @property
+    def states_folder(self) -> Path:
+        """The folder for the states of searches, in a shared place if that is a folder, so that machines share them.
+
+        Raises StoreError if it depends on a store that cannot be reached.
+        """
+        address = artifact_address()
+        is_shared_folder = bool(address) and "://" not in address
+        return (Path(address) / self._store_id() if is_shared_folder else self.folder) / "state"
+
     def _own_place(self) -> _Place:
         """The place in the folder of the store."""
         return _open_place(str(self.folder / "artifacts"))

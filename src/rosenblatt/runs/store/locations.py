@@ -14,6 +14,7 @@ from rosenblatt.runs.store.permissions import check_trust
 
 STORE_FOLDER = ".rosenblatt"
 NO_STORE = "none"  # as the name of a store: nothing is recorded
+LOCAL_PLACE = "local"  # as the place of a command, such as `fit --on`: this machine
 _SQLITE = "sqlite:///"  # begins the addresses of stores that are SQLite files
 
 
