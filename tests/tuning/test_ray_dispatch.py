@@ -82,11 +82,11 @@ class Rig:
             self.driver.events.get()()
         self.driver._assign()
 
-    def submit(self, n, *keys, avoid=()):
+    def submit(self, n, *keys, avoid=(), attempt=1):
         for key in keys:
             self.driver.on_command(Message({"kind": "share", "key": key}, b"data"))
         for _ in range(n):
-            header = {"kind": "item", "attempt": Attempt(self.n_items, 0, 1), "keys": keys, "avoid": avoid}
+            header = {"kind": "item", "attempt": Attempt(self.n_items, 0, attempt), "keys": keys, "avoid": avoid}
             self.driver.on_command(Message(header, b""))
             self.n_items += 1
         self.run()
@@ -179,6 +179,17 @@ def test_a_lost_machine_reports_its_items_and_one_that_joins_is_used():
     rig.run()
     rig.driver._report_nodes()
     assert [node["name"] for node in rig.reports("nodes")[-1].header["nodes"]] == ["b", "c"]
+
+
+def test_items_of_a_lost_machine_are_trained_before_those_that_wait():
+    rig = Rig(a=1)
+    rig.submit(4)
+    rig.submit(2, attempt=2)
+    (actor,) = rig.ray.actors
+    rig.finish(actor, 2, seconds=60.0)
+    rig.finish(actor, 1, seconds=60.0)
+    rig.finish(actor, 1, seconds=60.0)
+    assert [attempt.trial for attempt in actor.items()] == [0, 1, 4, 5, 2]
 
 
 def test_an_actor_that_ends_is_started_again_a_few_times():

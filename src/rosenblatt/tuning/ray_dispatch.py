@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 from math import ceil
 from queue import Empty, SimpleQueue
 from typing import IO, Any
@@ -332,7 +333,14 @@ class RayDriver:
             self.close()
 
     def _enqueue(self, item: PackedItem) -> None:
-        (self._suspects if item.is_suspect else self._waiting).append(item)
+        """Add an item to its queue; one that was lost with a machine waits only for others of that kind."""
+        if item.is_suspect:
+            self._suspects.append(item)
+        elif item.attempt.number == 1:
+            self._waiting.append(item)
+        else:
+            n_moved = sum(1 for _ in takewhile(lambda other: other.attempt.number > 1, self._waiting))
+            self._waiting.insert(n_moved, item)
 
     def close(self) -> None:
         """Stop training; the driver is done when all machines have returned what they trained."""
