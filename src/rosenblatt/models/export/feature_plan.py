@@ -22,6 +22,7 @@ import numpy as np
 from rosenblatt.data.encoding.encoder import CategoryEncoding, Encoder, NumberEncoding
 from rosenblatt.models.export.signature import Signature
 
+SMOOTH_LIMIT = 3.0  # of numbers that are squashed smoothly
 MIN_FRACTION = 1e-3  # fractions are clipped to this and to 1 less this, as `encoder.normal_scores` does
 
 

@@ -11,10 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from rosenblatt.models.export.decoding import DecodingPlan
-from rosenblatt.models.export.feature_plan import MIN_FRACTION, FeaturePlan
+from rosenblatt.models.export.feature_plan import MIN_FRACTION, SMOOTH_LIMIT, FeaturePlan
 from rosenblatt.models.export.torch_layers import embedding
-
-SMOOTH_LIMIT = 3.0  # of numbers that are squashed smoothly
 
 
 class Features(nn.Module):
