@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 
 from cryptography import x509
 
@@ -36,3 +38,20 @@ def test_credentials_are_read_back(tmp_path):
     for name, content in credentials.files().items():
         (tmp_path / name).write_bytes(content)
     assert Credentials.read(tmp_path) == credentials
+
+
+def test_certificates_pass_the_strict_checks_of_python_3_13(tmp_path):
+    credentials = CertificateAuthority("lab").issue(["127.0.0.1"])
+    for name, content in credentials.files().items():
+        (tmp_path / name).write_bytes(content)
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cadata=credentials.ca.decode())
+    server.load_verify_locations(cadata=credentials.ca.decode())
+    server.verify_mode = ssl.CERT_REQUIRED
+    for context in (server, client):
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        context.load_cert_chain(tmp_path / "node.pem", tmp_path / "node.key")
+    a, b = socket.socketpair()
+    with a, b, ThreadPoolExecutor(1) as pool:
+        accepted = pool.submit(server.wrap_socket, a, server_side=True)
+        client.wrap_socket(b, server_hostname="127.0.0.1").close()
+        accepted.result().close()

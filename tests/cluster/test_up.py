@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from rosenblatt.cluster import up
+from rosenblatt.cluster.checks import HostFacts, Machine
 from rosenblatt.cluster.hosts import Host, read_hosts
 from rosenblatt.cluster.node_process import cluster_processes
 from rosenblatt.cluster.node_state import ProcessId
@@ -54,6 +55,20 @@ def test_a_machine_that_fails_ends_it_all_unless_it_is_skipped(fake_ssh, fake_ra
     assert messages[-1] == "Going on with 1 of 2 machines, without:\nunreachable: there is no route to it."
     assert [node.host for node in record.nodes] == [HERE]
     assert take_down(record, messages.append)
+
+
+def test_machines_with_the_same_address_are_refused():
+    machines = [Machine(host=Host(name), facts=make_facts()) for name in ("a", "b")]
+    with pytest.raises(ClusterError, match=r"a and b have the same address 10\.0\.2\.15 in their own networks"):
+        up._plan_nodes([(machine, "python") for machine in machines], UpOptions("lab"))
+
+
+def make_facts():
+    """Facts of a machine behind the address translation of a virtual machine."""
+    return HostFacts(
+        python=(3, 11, 0), executable="python3", implementation="CPython", system="Linux", machine="x86_64", cores=1,
+        memory=2**34, shared_memory=2**30, free_disk={"/tmp": 2**34}, gpus=0, address="10.0.2.15", uv="",
+    )  # fmt: skip
 
 
 def test_nothing_is_left_of_a_cluster_whose_head_fails(fake_ssh, fake_ray, monkeypatch, messages):

@@ -36,6 +36,10 @@ def test_machines_of_a_cluster_are_listed_with_what_they_do():
     assert format_nodes([]) == []
 
 
+def test_a_machine_cannot_control_the_terminal_by_its_name():
+    assert format_nodes([NodeStatus("a\x1b[2J", 1)]) == ["'a\\x1b[2J'  1 thread, idle"]
+
+
 def test_many_machines_are_counted():
     nodes = [NodeStatus(f"n{k}", 4) for k in range(20)] + [NodeStatus("x", 4, is_lost=True)]
     lines = format_nodes(nodes)

@@ -93,7 +93,9 @@ def prepare_environment(machine: Machine, source: EnvironmentSource, sessions: S
     if host.python:
         compare_versions(host, host.python, sessions)
         return host.python
-    folder = sessions.run(host, f"mkdir -p {_FOLDER}{source.key} && cd {_FOLDER}{source.key} && pwd").strip()
+    folder = sessions.run(
+        host, f"umask 077 && mkdir -p {_FOLDER}{source.key} && cd {_FOLDER}{source.key} && pwd"
+    ).strip()
     python = f"{folder}/env/bin/python"
     if sessions.run_unchecked(host, f"test -e {shlex.quote(folder)}/complete")[0] == 0:
         return python

@@ -40,6 +40,7 @@ def build(folder: Path, parts: Path, python: str, uv: str) -> None:
         python: path or, for uv, version of the interpreter.
         uv: path of uv, "" to use venv and pip.
     """
+    os.umask(0o077)  # nobody else may write what is run here
     run = Programs(parts).run
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -143,6 +143,7 @@ class CertificateAuthority:
             .not_valid_before(now - CLOCK_TOLERANCE)
             .not_valid_after(now + VALIDITY)
             .add_extension(x509.BasicConstraints(ca=not addresses, path_length=None), critical=True)
+            .add_extension(_key_usage(is_authority=not addresses), critical=True)  # Python 3.13 and later need it
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
@@ -159,6 +160,15 @@ def _name(text: str) -> x509.Name:
     from cryptography.x509.oid import NameOID
 
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])  # 64: its limit in X.509
+
+
+def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
+    from cryptography import x509
+
+    return x509.KeyUsage(
+        digital_signature=not is_authority, key_cert_sign=is_authority, crl_sign=is_authority, content_commitment=False,
+        key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
 
 
 def _general_name(address: str) -> x509.GeneralName:

@@ -175,6 +175,9 @@ def _options(host: Host) -> list[str]:
         "ConnectTimeout": CONNECT_TIMEOUT_S,
         "ServerAliveInterval": KEEPALIVE_S,
         "ServerAliveCountMax": MAX_MISSED_KEEPALIVES,
+        "ForwardAgent": "no",  # a machine must not use the user's keys, whatever the user's configuration says
+        "ForwardX11": "no",
+        "ClearAllForwardings": "yes",
     }
     options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
     return ["ssh", "-T", *options, *(["-p", str(host.port)] if host.port else [])]

@@ -157,8 +157,14 @@ def run_for_each(items: Sequence[Item], step: Callable[[Item], Result]) -> list[
 
 def _plan_nodes(pythons: Sequence[tuple[Machine, str]], options: UpOptions) -> tuple[Node, ...]:
     cluster_id = secrets.token_hex(ID_BYTES)
-    nodes = []
+    nodes: list[Node] = []
     for number, (machine, python) in enumerate(pythons):
+        for other in nodes:
+            if other.config.address == machine.facts.address:
+                raise ClusterError(
+                    f"{other.host.name} and {machine.host.name} have the same address {machine.facts.address} in their "
+                    "own networks, so that they cannot reach one another. Use an address of a network that they share."
+                )
         if machine.facts.address == "127.0.0.1" and len(pythons) > 1:
             raise ClusterError(
                 f"{machine.host.name}: its address for the other machines is not known, since it is this machine and "

@@ -44,6 +44,7 @@ def search_progress(enabled: bool, scoring: str) -> Iterator[Callable[[SearchPro
     from rich.live import Live
     from rich.progress_bar import ProgressBar
     from rich.table import Table
+    from rich.text import Text
 
     with Live(console=Console(stderr=True), transient=True, refresh_per_second=8) as live:
 
@@ -58,7 +59,7 @@ def search_progress(enabled: bool, scoring: str) -> Iterator[Callable[[SearchPro
             view.add_row(ProgressBar(total=max(total, 1e-9), completed=completed, width=60))
             view.add_row(lines[1])
             for line in format_nodes(progress.nodes):
-                view.add_row(line)
+                view.add_row(Text(line))
             live.update(view)
 
         yield update
@@ -110,8 +111,10 @@ def format_progress(progress: SearchProgress, scoring: str) -> tuple[str, str]:
 
 def format_nodes(nodes: Sequence[NodeStatus]) -> list[str]:
     """A line of text for each machine of a cluster; for many machines, a few lines and the number of the others."""
-    width = max((len(node.name) for node in nodes), default=0)
-    lines = [f"{node.name:<{width}}  {_describe_work(node)}" for node in sorted(nodes, key=lambda node: node.is_lost)]
+    nodes = sorted(nodes, key=lambda node: node.is_lost)
+    names = [node.name if node.name.isprintable() else repr(node.name) for node in nodes]  # machines name themselves
+    width = max(map(len, names), default=0)
+    lines = [f"{name:<{width}}  {_describe_work(node)}" for name, node in zip(names, nodes, strict=True)]
     if len(lines) <= MAX_NODE_LINES:
         return lines
     n_lost = sum(node.is_lost for node in nodes)
