@@ -69,7 +69,7 @@ def search_on(record, fault, n_results=5):
     return search, messages
 
 
-def test_the_status_of_a_cluster_says_who_searches_and_what_each_machine_trains(tmp_path):
+def test_the_status_of_a_cluster_says_who_searches_on_which_machines(tmp_path):
     with machines(2) as rig, cluster_on(tmp_path, rig) as record:
         reports = []
         search_on(record, lambda: reports.append(report_nodes(record)[0]))
@@ -80,9 +80,6 @@ def test_the_status_of_a_cluster_says_who_searches_and_what_each_machine_trains(
         [status] = head.searches
         assert f"process {os.getpid()}" in status.controller
         assert {machine.address for machine in status.machines} == {machine.address for machine in rig}
-        trials = [trial for machine in status.machines for trial in machine.trials]
-        assert trials
-        assert all(0 <= trial < TRIALS for trial in trials)
         after = report_nodes(record)[0]
         assert after.searches == ()
         wait_until(lambda: all(machine.free_cores == 1 for machine in report_nodes(record)[0].ray_machines), timeout=30)
