@@ -17,6 +17,7 @@ from rosenblatt.cluster.clouds import (
     take_cloud_down,
 )
 from rosenblatt.cluster.cluster_file import CloudFile
+from rosenblatt.cluster.node_state import ProcessId
 from rosenblatt.cluster.open import open_cluster
 from rosenblatt.cluster.ray_launcher import HeadLocation, check_launcher
 from rosenblatt.errors import ClusterError
@@ -138,6 +139,28 @@ def test_a_command_uses_a_cluster_that_is_up_and_ends_one_that_it_started(file, 
         pass
     assert calls == ["up", "down", "up"]
     assert "rosenblatt: it is up, and stays so" in messages
+
+
+def test_a_cluster_whose_command_was_killed_is_taken_over_and_taken_down(file, calls):
+    bring_cloud_up(file, print, lambda _: True, is_temporary=True)
+    messages = []
+    with open_cluster(str(file), messages.append):  # while its command runs
+        pass
+    assert calls == ["up"]
+    owner = cloud_folder("rosenblatt") / clouds.OWNER_FILE
+    machine, process = owner.read_text().split("\n")
+    dead = ProcessId.model_validate_json(process).model_copy(update={"start": "another"}).model_dump_json()
+    owner.write_text(f"elsewhere\n{dead}")
+    with open_cluster(str(file), messages.append):
+        pass
+    assert calls == ["up"]
+    owner.write_text(f"{machine}\n{dead}")
+    with open_cluster(str(file), messages.append):
+        assert ProcessId.model_validate_json(owner.read_text().split("\n")[1]).is_running()
+    assert calls == ["up", "down"]
+    stays = "rosenblatt: it is up, and stays so"
+    assert messages[:2] == [stays, stays]
+    assert "was killed; this one takes it over" in messages[2]
 
 
 def test_pods_and_partitions_are_opened_too(tmp_path, monkeypatch):

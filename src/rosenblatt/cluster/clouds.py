@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from typing import Any
 from rosenblatt.cluster.cluster_file import CloudFile, KubernetesFile, read_cluster_file
 from rosenblatt.cluster.environment import EnvironmentSource, check_ray_version
 from rosenblatt.cluster.kubernetes import connect_to_kubernetes
+from rosenblatt.cluster.node_state import ProcessId
 from rosenblatt.cluster.ray_config import PYTHON, export_settings, ray_cluster_config, validate_ray_config
 from rosenblatt.cluster.ray_launcher import HeadLocation, call_ray, check_launcher, locate_head
 from rosenblatt.cluster.security import CertificateAuthority
@@ -21,6 +24,7 @@ from rosenblatt.runs.store.locations import state_home
 from rosenblatt.tuning.ray_connection import CLOUD_MACHINE_START_S, DRIVER_MODULE, RayConnection
 
 CLUSTER_FILE, RAY_FILE, ID_FILE = "cluster.yaml", "ray.yaml", "id"
+OWNER_FILE = "owner"  # the process that a cluster ends with
 ID_BYTES = 6
 PYTHON_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 CLUSTER_FILE_SUFFIXES = (".yaml", ".yml")
@@ -47,7 +51,12 @@ def describe_cost(file: CloudFile, hours: float | None = None) -> str:
 
 
 def bring_cloud_up(
-    path: Path, notify: Notify, confirm: Callable[[str], bool] | None, wheels: Path | None = None
+    path: Path,
+    notify: Notify,
+    confirm: Callable[[str], bool] | None,
+    wheels: Path | None = None,
+    *,
+    is_temporary: bool = False,
 ) -> str:
     """Start the head of a cluster of a cloud, which starts the other machines when they are needed.
 
@@ -56,6 +65,7 @@ def bring_cloud_up(
         notify: Receives what is done.
         confirm: Asks the user after the cost is shown; None: nobody can be asked, and nothing is started.
         wheels: Folder of wheels for machines that reach no package index; see `EnvironmentSource`.
+        is_temporary: The cluster ends with this process: if that is killed, the next command takes it over.
 
     Returns:
         The name of the cluster, which stays until `take_cloud_down`.
@@ -83,6 +93,8 @@ def bring_cloud_up(
     if not confirm(f"Start {cost} Continue?"):
         raise ClusterError("Nothing was started.")
     write_cloud_files(file, path, folder, EnvironmentSource(wheels))
+    if is_temporary:
+        _own(folder)
     notify(f"starting the head {file.head_machine or file.machine} in {file.region}; log: {folder / 'ray.log'}")
     try:
         call_ray("up", folder / RAY_FILE)
@@ -135,8 +147,8 @@ def preview(file: CloudFile) -> dict[str, Any]:
 def open_cluster_file(path: Path, notify: Notify, confirm: Callable[[str], bool] | None) -> Iterator[RayConnection]:
     """Open the cluster of a cluster file for one command.
 
-    Machines of a cloud are started, and taken down afterwards, unless a cluster of this name is up. Pods of Kubernetes
-    must run: `rosenblatt cluster manifest` makes their manifest.
+    Machines of a cloud are started, and taken down afterwards, unless a cluster of this name is up; those of a command
+    that was killed are taken over. Pods of Kubernetes must run: `rosenblatt cluster manifest` makes their manifest.
 
     Raises:
         ClusterError: If the file is invalid, or its machines cannot be started.
@@ -145,15 +157,35 @@ def open_cluster_file(path: Path, notify: Notify, confirm: Callable[[str], bool]
     if isinstance(file, KubernetesFile):
         yield connect_to_kubernetes(file)
         return
-    if file.name in list_clouds():
-        notify(f"{file.name}: it is up, and stays so")
-        yield connect_to_cloud(file.name)
+    is_up, name = file.name in list_clouds(), file.name
+    if is_up and not _is_abandoned(cloud_folder(name)):
+        notify(f"{name}: it is up, and stays so")
+        yield connect_to_cloud(name)
         return
-    name = bring_cloud_up(path, notify, confirm)
+    if is_up:
+        notify(f"{name}: the command that started it was killed; this one takes it over, and takes it down at the end")
+        _own(cloud_folder(name))
+    else:
+        bring_cloud_up(path, notify, confirm, is_temporary=True)
     try:
         yield connect_to_cloud(name)
     finally:
         take_cloud_down(name, notify)
+
+
+def _own(folder: Path) -> None:
+    """Record that a cluster ends with this process."""
+    if process := ProcessId.of(os.getpid()):  # of Linux
+        (folder / OWNER_FILE).write_text(f"{socket.gethostname()}\n{process.model_dump_json()}")
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Whether a cluster should have ended with a process of this machine that was killed."""
+    owner = folder / OWNER_FILE
+    if not owner.exists():
+        return False
+    machine, _, process = owner.read_text().partition("\n")  # several machines may share this user's folders
+    return machine == socket.gethostname() and not ProcessId.model_validate_json(process).is_running()
 
 
 def load_authority(name: str) -> CertificateAuthority:
