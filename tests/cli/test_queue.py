@@ -67,6 +67,7 @@ def test_a_fit_a_script_and_configs_are_added_and_listed(run, folder, monkeypatc
         (["run", "train.py", "--token", "hf_abcdefghijklmnopqrstuvwxyz0123456789"], "looks like a credential"),
         (["fits", "people.csv"], "Did you mean 'fit'?"),
         (["wide.toml"], "wide.toml names no table"),
+        (["run", "train.py", "--", "\udcff"], "must be UTF-8, but '\\udcff' is not"),
         (["wide.toml", "people.csv", "--target", "rich", "--epochs", "x"], "epochs must be"),
         (["own.toml"], "Did you mean one of: '--target'"),
         (["bad.toml"], "In the config bad.toml"),

@@ -129,6 +129,17 @@ def test_what_cannot_be_sent_or_reached_is_refused(fake_ssh, project, tmp_path):
         run_script(LaunchRequest("train.py", ()), str(tmp_path / "hosts.txt"), "none", print)
 
 
+def test_a_script_runs_on_the_machine_that_is_named(fake_ssh, project, tmp_path, capfd):
+    hosts = tmp_path / "hosts.txt"
+    hosts.write_text(f"unreachable\nann@lab2:2222 python={sys.executable}\n")
+    messages = []
+    with pytest.raises(ClusterError, match=r"There is no machine 'lab2' in .*hosts\.txt'\. Did you mean 'lab2:2222'"):
+        run_script(LaunchRequest("train.py", ()), f"{hosts}:lab2", "none", print)
+    assert run_script(LaunchRequest("train.py", ("--lr", "1")), f"{hosts}:lab2:2222", "none", messages.append) == 3
+    assert messages[0].startswith("lab2:2222: sending")
+    assert "lr 1 helper" in capfd.readouterr().out
+
+
 def _archive(name: str, content: bytes) -> tarfile.TarFile:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:

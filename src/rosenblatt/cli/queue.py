@@ -302,6 +302,7 @@ def _make_experiment(store: Store, command: _Command) -> NewExperiment:
             f"The argument of {name} looks like a credential, and the queue would store it for all who can read it. "
             "Let the script read it from a file or an environment variable of the runner."
         )
+    _check_text([str(Path.cwd()), *arguments])
     experiment = NewExperiment(
         arguments=tuple(arguments), folder=str(Path.cwd()), machine=socket.gethostname(), user=user_name()
     )
@@ -309,6 +310,13 @@ def _make_experiment(store: Store, command: _Command) -> NewExperiment:
         return _check_fit(replace(experiment, config=command.config))
     _check_script(arguments[1:])
     return replace(experiment, source=hash_source(store, experiment))
+
+
+def _check_text(words: Sequence[str]) -> None:
+    """Raise SpecError if the working folder or an argument is not text, which the store could not hold."""
+    for word in words:
+        if not word.isascii() and word.encode(errors="replace").decode() != word:
+            raise SpecError(f"Folders and arguments of the queue must be UTF-8, but {word!r} is not. Rename the file.")
 
 
 def _check_fit(experiment: NewExperiment) -> NewExperiment:

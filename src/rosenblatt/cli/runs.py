@@ -50,7 +50,7 @@ _all_option = click.option("--all", "show_all", is_flag=True, help="Print long t
 @click.option("-m", "is_module", is_flag=True, help="SCRIPT is the name of a module, as with python -m.")
 @click.option("--data", multiple=True, metavar="PATH", help="Data read by Polars and similar; --reuse checks them.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=WORD", callback=parse_pairs, help="Tag of the run.")
-@click.option("--on", metavar="PLACE", help="Run on another machine: a file of hosts, or a cluster that is up.")
+@click.option("--on", metavar="PLACE", help="Run on another machine: HOSTS, a file or cluster, or HOSTS:MACHINE.")
 @tracking_options("experiment", "name", "reuse", "store")
 @click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -64,7 +64,7 @@ def run(
     rosenblatt run --experiment mnist --tag who=ana train.py
     rosenblatt run -m package.train -- --lr 0.1
     rosenblatt run --reuse --data rows.parquet train.py
-    rosenblatt run --on hosts.txt train.py -- --lr 0.1
+    rosenblatt run --on hosts.txt:lab2 train.py -- --lr 0.1
 
     The script needs no changes. To record metrics as well, add:
 

@@ -84,11 +84,12 @@ class _Place:
 
 
 def run_script(request: LaunchRequest, on: str, store: str | None, notify: Notify) -> int:
-    """Run a script on the first machine of a cluster, and record it in the store here when it has ended.
+    """Run a script on one machine of a cluster, and record it in the store here when it has ended.
 
     Args:
         request: the script, below the working folder or in its repository.
-        on: a hosts file, or the name of a cluster of such machines that is up.
+        on: a hosts file, or the name of a cluster of such machines that is up; its first machine, or another one, as
+            in "hosts.txt:lab2".
         store: the store, as for `track`.
         notify: receives what is done.
 
@@ -140,24 +141,35 @@ def _describe_written(names: list[str] | None) -> str:
 
 
 def _find_machine(on: str, sessions: SshSessions, notify: Notify) -> tuple[Host, str]:
-    """The first machine of a cluster, and the interpreter of its environment, which is built if it is not there."""
-    path = Path(on)
+    """A machine of a cluster, and the interpreter of its environment, which is built if it is not there."""
+    place, _, machine = (on, "", "") if Path(on).is_file() else on.partition(":")
+    path = Path(place)
     is_other = "://" in on or on.startswith(SLURM_PREFIX) or path.suffix in CLUSTER_FILE_SUFFIXES
-    if is_other or on in list_clouds():
+    if is_other or place in list_clouds():
         raise ClusterError(
             f"`run --on` takes machines that SSH reaches, so a file of hosts or the name of a cluster that was brought "
             f"up with one, but got {on!r}. Name the machine in a file of hosts."
         )
     if not path.is_file():
-        if "/" in on or path.suffix == ".txt":
-            raise ClusterError(f"There is no hosts file {on!r}.")
-        head = read_record(on).nodes[0]
-        return head.host, head.python
-    host = read_hosts(path)[0]
+        if "/" in place or path.suffix == ".txt":
+            raise ClusterError(f"There is no hosts file {place!r}.")
+        pythons = {node.host: node.python for node in read_record(place).nodes}
+        host = _choose_host(tuple(pythons), machine, place)
+        return host, pythons[host]
+    host = _choose_host(read_hosts(path), machine, place)
     [check] = check_hosts([host], sessions)
     if check.facts is None or check.problems:
         raise ClusterError(f"{host.name}: {' '.join(check.problems)}")
     return host, prepare_environment(Machine(host=host, facts=check.facts), EnvironmentSource(), sessions, notify)
+
+
+def _choose_host(hosts: tuple[Host, ...], machine: str, place: str) -> Host:
+    """The host of this name; the first one without a name. Raises ClusterError."""
+    names = [host.name for host in hosts]
+    if machine and machine not in names:
+        hint = did_you_mean(machine, names) or f" Its machines are {format_list(names)}."
+        raise ClusterError(f"There is no machine {machine!r} in {place!r}.{hint}")
+    return hosts[names.index(machine) if machine else 0]
 
 
 def _relative_path(target: str, folder: Path, root: Path) -> str:
