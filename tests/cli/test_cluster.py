@@ -56,6 +56,12 @@ def test_up_status_and_down(fake_ssh, fake_ray, hosts_file):  # noqa: F811
     assert "trains trials 3 and 7" in status
     assert "search for 0 min by ann@desk, process 5: rosenblatt fit\n" in status
     assert json.loads(run("status", "lab", "--json"))["searches"] == [search.model_dump(mode="json")]
+    worker_logs = Path(status.rpartition("logs: here:")[2].strip())
+    worker_logs.parent.mkdir()
+    worker_logs.symlink_to("../session_2026/logs")
+    (worker_logs / "worker-1.err").write_text("Traceback\x1b[2J\n")
+    assert "==> here: worker-1.err\nTraceback\\x1b[2J\n" in run("logs", "lab", "--machine", "here")
+    assert "has no machine 'there'. It has 'here'" in run("logs", "lab", "--machine", "there", status=1)
     assert run("down", "lab") == "'lab' is down.\n"
     assert "No cluster is up" in run("status")
     assert json.loads(run("status", "--json")) == []

@@ -1,4 +1,4 @@
-"""The commands on clusters: up, status, down and requirements."""
+"""The commands on clusters: up, status, logs, down, manifest and requirements."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rosenblatt.cli.options import ask_confirmation, make_reporter, shared_options
-from rosenblatt.errors import ClusterError
+from rosenblatt.errors import ClusterError, format_list
 
 if TYPE_CHECKING:
     from rosenblatt.cluster.node_state import NodeReport
@@ -25,6 +25,7 @@ def cluster() -> None:
     rosenblatt cluster up hosts.txt --name lab       check, install, start
     rosenblatt fit people.csv -t income --on lab     search on all of its machines
     rosenblatt cluster status lab                    what each machine does
+    rosenblatt cluster logs lab                      what its machines printed
     rosenblatt cluster down lab                      end all of its processes
     rosenblatt cluster up cluster.yaml               machines of a cloud, after the cost was confirmed
     rosenblatt cluster manifest pods.yaml            a manifest for Kubernetes
@@ -132,6 +133,40 @@ def status(name: str | None, as_json: bool) -> None:
     else:
         print_status(record, reports)
     if any(isinstance(report, ClusterError) or report.phase != "ready" or report.reason for report in reports):
+        sys.exit(2)
+
+
+@cluster.command()
+@click.argument("name")
+@click.option("--machine", metavar="HOST", help="Only those of one machine, as `cluster status NAME` names it.")
+def logs(name: str, machine: str | None) -> None:
+    """Print the ends of the logs of the machines of a cluster: of the start of each node, and what its training
+    processes printed, with tracebacks.
+
+    \b
+    rosenblatt cluster logs lab
+    rosenblatt cluster logs lab --machine 10.0.0.7
+
+    The exit status is 2 if a machine cannot be reached.
+    """
+    from rosenblatt.cli.console.tables import printable_lines
+    from rosenblatt.cluster.record import read_record
+    from rosenblatt.cluster.up import collect_logs
+
+    record = read_record(name)
+    nodes = tuple(node for node in record.nodes if machine in (None, node.host.name))
+    if not nodes:
+        names = [node.host.name for node in record.nodes]
+        raise ClusterError(f"{name!r} has no machine {machine!r}. It has {format_list(names)}.")
+    is_complete = True
+    for node, outcome in zip(nodes, collect_logs(record.model_copy(update={"nodes": nodes})), strict=True):
+        if isinstance(outcome, ClusterError):
+            is_complete = False
+            click.echo(printable_lines(f"lost: {outcome}"), err=True)
+            continue
+        for file, text in outcome.files.items():
+            click.echo(printable_lines(f"==> {node.host.name}: {file}\n{text}\n"))
+    if not is_complete:
         sys.exit(2)
 
 

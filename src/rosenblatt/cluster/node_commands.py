@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -27,6 +28,7 @@ from rosenblatt.cluster.node_state import (
     LOGS_FOLDER,
     SEARCHES_FOLDER,
     NodeConfig,
+    NodeLogs,
     NodeReport,
     NodeState,
     RayMachine,
@@ -44,6 +46,7 @@ START_TIMEOUT_S = 90.0
 POLL_INTERVAL_S = 0.1
 CPU_SAMPLE_S = 0.3
 _OWN_TITLES = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent", "ray::SPILL", "ray::RESTORE")
+MAX_LOG_TAIL = 20_000  # bytes of each log
 KEEP_FOLDERS_S = 14 * 24 * 3600  # how long the logs of ended nodes are kept
 
 
@@ -191,6 +194,19 @@ def renew(folder: Path) -> NodeState:
     return read_state(folder)
 
 
+def logs(folder: Path) -> NodeLogs:
+    """Read the ends of the logs of a node: what its training processes printed, and tracebacks."""
+    state = read_state(folder)
+    place = folder / LOGS_FOLDER if state.phase == "ended" else Path(state.temp_folder) / "session_latest" / "logs"
+    files = {}
+    for path in (folder / LOG_FILE, *sorted(place.glob("worker-*"))):
+        with suppress(OSError), path.open("rb") as file:
+            file.seek(max(path.stat().st_size - MAX_LOG_TAIL, 0))
+            if text := file.read().decode(errors="replace").strip():
+                files[path.name] = text
+    return NodeLogs(files=files)
+
+
 def remove_old_folders(parent: Path) -> None:
     """Remove the folders of nodes that ended long ago, with their logs."""
     for folder in parent.glob("*-*"):
@@ -200,7 +216,7 @@ def remove_old_folders(parent: Path) -> None:
                 shutil.rmtree(folder)
 
 
-COMMANDS = {"stop": stop, "report": report, "renew": renew}
+COMMANDS: dict[str, Callable[[Path], BaseModel]] = {"stop": stop, "report": report, "renew": renew, "logs": logs}
 
 if __name__ == "__main__":
     if sys.argv[1] == "start":

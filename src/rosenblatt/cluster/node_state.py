@@ -134,6 +134,12 @@ class NodeReport(BaseModel):
     searches: tuple[SearchStatus, ...] = ()
 
 
+class NodeLogs(BaseModel):
+    """The ends of the logs of a node: of its start, and of the processes that train on it, by file name."""
+
+    files: dict[str, str]
+
+
 def read_state(folder: Path) -> NodeState:
     """Read the state of a node; it has ended if it was never started, or its supervisor vanished from this machine."""
     try:

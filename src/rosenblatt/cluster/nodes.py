@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rosenblatt.cluster.hosts import Host
 from rosenblatt.cluster.node_commands import START_TIMEOUT_S, StartRequest
-from rosenblatt.cluster.node_state import NodeConfig, NodeReport, NodeState
+from rosenblatt.cluster.node_state import NodeConfig, NodeLogs, NodeReport, NodeState
 from rosenblatt.cluster.security import Credentials
 from rosenblatt.cluster.ssh import SshSessions
 from rosenblatt.errors import ClusterError
@@ -54,6 +54,11 @@ def stop_node(node: Node, sessions: SshSessions) -> NodeState:
 def report_node(node: Node, sessions: SshSessions) -> NodeReport:
     """Ask a node what it does. Raises ClusterError if its machine cannot be reached."""
     return _call(node, "report", NodeReport, sessions, COMMAND_TIMEOUT_S)
+
+
+def read_logs(node: Node, sessions: SshSessions) -> NodeLogs:
+    """Read the ends of the logs of a node. Raises ClusterError if its machine cannot be reached."""
+    return _call(node, "logs", NodeLogs, sessions, COMMAND_TIMEOUT_S)
 
 
 def renew_lease(node: Node, sessions: SshSessions) -> NodeState:

@@ -17,8 +17,8 @@ from rosenblatt.cluster.environment import (
     prepare_environment,
 )
 from rosenblatt.cluster.hosts import Host
-from rosenblatt.cluster.node_state import NodeConfig, NodeReport, NodeState, ProcessId
-from rosenblatt.cluster.nodes import Node, report_node, start_node, stop_node
+from rosenblatt.cluster.node_state import NodeConfig, NodeLogs, NodeReport, NodeState, ProcessId
+from rosenblatt.cluster.nodes import Node, read_logs, report_node, start_node, stop_node
 from rosenblatt.cluster.record import (
     ClusterRecord,
     add_record,
@@ -247,3 +247,9 @@ def report_nodes(record: ClusterRecord) -> list[NodeReport | ClusterError]:
     """Ask all nodes of a cluster what they do; returns the report, or why there is none, of each."""
     with SshSessions() as sessions:
         return run_for_each(record.nodes, lambda node: report_node(node, sessions))
+
+
+def collect_logs(record: ClusterRecord) -> list[NodeLogs | ClusterError]:
+    """Read the ends of the logs of all nodes; returns them, or why there are none, of each."""
+    with SshSessions() as sessions:
+        return run_for_each(record.nodes, lambda node: read_logs(node, sessions))
