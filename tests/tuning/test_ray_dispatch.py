@@ -192,6 +192,19 @@ def test_items_of_a_lost_machine_are_trained_before_those_that_wait():
     assert [attempt.trial for attempt in actor.items()] == [0, 1, 4, 5, 2]
 
 
+def test_items_are_no_suspects_if_only_the_connection_to_their_machine_is_lost():
+    class ActorUnavailableError(Exception):
+        """As Ray's."""
+
+    rig = Rig(a=1)
+    rig.submit(1)
+    rig.ray.actors[0].answer("collect", ActorUnavailableError("RpcError"))
+    rig.run()
+    (lost,) = rig.reports("lost")
+    assert (lost.header["reason"], lost.header["is_crash"]) == ("it does not answer", False)
+    assert lost.header["attempts"] == [[0, 0, 1]]
+
+
 def test_an_actor_that_ends_is_started_again_a_few_times():
     rig = Rig(a=1)
     for n_crashes in (1, 2, 3):

@@ -29,6 +29,7 @@ MAX_CRASHES = 3  # of the actor of a machine without a result in between, after 
 CLOSE_TIMEOUT_S = 8.0  # seconds for machines to stop training
 NODE_ID_LABEL = "ray.io/node-id"  # that Ray gives to each machine
 MAX_TRIALS = 5  # of a machine, in reports to the controller
+SILENCE_ERROR = "ActorUnavailableError"  # of Ray, if it does not know yet whether the machine or the process has ended
 ACTOR_THREADS = 8  # methods of an actor that run at a time
 START_TIMEOUT_S = 15.0  # seconds to wait for further machines once the first is ready
 
@@ -48,6 +49,7 @@ class Node:
     outbox: list[PackedItem] = field(default_factory=list)  # assigned items whose shared objects are not loaded
     assigned: dict[Attempt, PackedItem] = field(default_factory=dict)  # items without a result
     n_open_calls: int = 0  # calls that may return results
+    is_silent: bool = False  # whether its connection is lost, of which its items are not the reason
 
     @property
     def trials(self) -> tuple[int, ...]:
@@ -197,7 +199,8 @@ class RayDriver:
         self._crashes[node.node_id] += not node.is_blameless
         is_restarted = is_machine_alive and self._crashes[node.node_id] < MAX_CRASHES
         report: dict[str, Any] = {"node": node.name, "reason": reason, "attempts": list(node.assigned)}
-        report |= {"is_crash": is_machine_alive, "is_restarted": is_restarted}
+        is_crash = is_machine_alive and not node.is_silent
+        report |= {"is_crash": is_crash, "is_restarted": is_restarted}
         write_report(self._reports, "lost", **report)
         if is_restarted:
             self._start_actor(node.node_id, node.name, node.cores, node.resources)
@@ -213,8 +216,10 @@ class RayDriver:
                 on_result(future.result())
                 return
             is_alive = any(other["Alive"] and other["NodeID"] == node.node_id for other in self._ray.nodes())
+            node.is_silent = type(error).__name__ == SILENCE_ERROR
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            self._lose(node, lines[-1] if is_alive else "the machine was lost", is_machine_alive=is_alive)
+            reason = lines[-1] if is_alive else "the machine was lost"
+            self._lose(node, "it does not answer" if node.is_silent else reason, is_machine_alive=is_alive)
 
         ref.future().add_done_callback(lambda future: self.events.put(partial(on_done, future)))
 
