@@ -55,6 +55,8 @@ FORMATS = {
     for format_ in (
         Format("torch", ".pt2", "torch_file", "torch_checker", ("torch",), "torch",
                "a program of torch.export, which PyTorch loads without Rosenblatt"),
+        Format("onnx", ".onnx", "onnx_model", "onnx_checker", ("onnx", "onnxruntime"), "onnx",
+               "a graph of ONNX, which onnxruntime and others run"),
     )
 }  # fmt: skip
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onnx import ModelProto
+
     from rosenblatt.models.export.signature import FittedModel
     from rosenblatt.models.export.torch_module import TorchModel
 
@@ -17,3 +21,9 @@ class ExportMethods:
         from rosenblatt.models.export.torch_module import to_torch
 
         return to_torch(self)
+
+    def to_onnx(self: FittedModel, path: str | Path | None = None) -> ModelProto:
+        """The model as an ONNX graph; see `onnx_model.to_onnx`. Raises ModuleNotFoundError without onnx."""
+        from rosenblatt.models.export.onnx_model import to_onnx
+
+        return to_onnx(self, path)
