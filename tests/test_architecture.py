@@ -18,7 +18,8 @@ ROOT = Path(rosenblatt.__file__).parent
 LEVELS = [  # a folder imports only from folders on lower levels
     {"__main__"},
     {"cli"},
-    {"workflows", "estimators", "cluster"},
+    {"workflows", "estimators"},
+    {"cluster"},
     {"inspection", "tuning"},
     {"models"},
     {"training"},

@@ -371,7 +371,7 @@ def test_a_resumed_search_compares_with_the_trials_before(store, monkeypatch):
     first = search(experiment="C", trials=12, stopping="asha", sampler="random")
     monkeypatch.setenv("ROSENBLATT_RESUME", first.run)
     worst = {"x": 2.0, "activation": "relu"}
-    monkeypatch.setattr("rosenblatt.workflows.tune.Sampler.ask", _ask_until(12, worst))
+    monkeypatch.setattr("rosenblatt.workflows.tune_search.Sampler.ask", _ask_until(12, worst))
     resumed = search(experiment="C", trials=13, stopping="asha", sampler="random")
     assert resumed.run == first.run
     assert resumed.trials[12].state == "stopped"
@@ -451,7 +451,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    for module in ("tune", "tune_record"):
+    for module in ("tune_search", "tune_record"):
         monkeypatch.setattr(f"rosenblatt.workflows.{module}.time", clock)
     return clock
 

@@ -156,11 +156,11 @@ def _add_file(archive: tarfile.TarFile, root: Path, name: str) -> None:
         archive.addfile(info, file)
 
 
-def describe_files(files: ScriptFiles) -> str:
-    """What is sent and what is not, in one line."""
+def describe_files(files: ScriptFiles, option: str = "--data") -> str:
+    """What is sent and what is not, in one line; `option` names files that git ignores."""
     text = f"sending {format_count(len(files.names), 'file')} of {str(files.root)!r}, {files.n_bytes / 1e6:,.1f} MB"
     if is_root(files.root):
-        text += "; without those that git ignores, unless --data names them"
+        text += f"; without those that git ignores, unless {option} names them"
     if files.secrets:
         text += f"; without {format_list(files.secrets)}, which may hold credentials"
     if files.outside:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 PACKAGE = "rosenblatt"
-CLUSTER_PACKAGES = ("ray[default]", "cryptography")
+CLUSTER_PACKAGES = ("ray[default]", "cryptography", "cloudpickle")
 NODE_EXTRAS = ("torch", "images", "text", "gpu", "volumes")  # those that training uses
 _EPOCH = (2020, 1, 1, 0, 0, 0)  # date of all files, so that equal sources make an equal wheel
 _WHEEL = "Wheel-Version: 1.0\nGenerator: rosenblatt\nRoot-Is-Purelib: true\nTag: py3-none-any\n"

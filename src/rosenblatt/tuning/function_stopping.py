@@ -36,6 +36,12 @@ class FunctionStopping:
         last_promoted = ranked[max(len(ranked) // self._reduction_factor, 1) - 1]
         return self._direction.is_better(last_promoted, best_score)
 
+    def withdraw(self, n_reports: int, best_score: float) -> None:
+        """Remove a report of a trial that is trained again from its beginning."""
+        scores = self._scores.get(n_reports, [])
+        if best_score in scores:
+            scores.remove(best_score)
+
     def replay(self, scores: Iterable[float]) -> None:
         """Add the scores of a trial that was trained earlier."""
         best = self._direction.worst

@@ -13,7 +13,7 @@ import pickle
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import safetensors.numpy
@@ -59,6 +59,19 @@ class PackedItem(NamedTuple):
     def is_suspect(self) -> bool:
         """Whether it may end its process, so that it is trained without others."""
         return bool(self.avoid)
+
+
+class Packer(Protocol):
+    """Packs items for one driver; an object that items share is packed once."""
+
+    def pack(self, item: Any, number: int) -> PackedItem:
+        """Pack an item as an attempt with a number."""
+
+    def take_new(self) -> list[SharedObject]:
+        """The shared objects that were packed since the last call, in the order in which they must be loaded."""
+
+    def take_released(self) -> list[int]:
+        """The keys of shared objects that no item needs any more, since the last call."""
 
 
 class _ItemPart(NamedTuple):

@@ -76,7 +76,7 @@ class RayDriver:
         device: "cpu", or the device of PyTorch that trains the items.
     """
 
-    worker_class = NodeWorker
+    worker_class: type[Any] = NodeWorker
 
     def __init__(self, ray: Any, reports: IO[bytes], device: str) -> None:
         self._ray, self._reports, self._device = ray, reports, device
@@ -156,12 +156,15 @@ class RayDriver:
         )
 
     def _add_machine(self, node_id: str, description: dict[str, Any]) -> None:
-        """Start an actor for all cores of a machine, or for each of its GPUs."""
+        """Name a machine, and start its actors."""
         cores, gpus = (int(description["Resources"].get(name, 0)) for name in ("CPU", "GPU"))
         names = {node.name for node in self._nodes}
         address = self._addresses[node_id] = description["NodeManagerAddress"]
         candidates = description["NodeManagerHostname"], address, f"{address}:{description['NodeManagerPort']}"
-        name = next((name for name in candidates if name not in names), node_id)
+        self._start_machine(node_id, next((name for name in candidates if name not in names), node_id), cores, gpus)
+
+    def _start_machine(self, node_id: str, name: str, cores: int, gpus: int) -> None:
+        """Start an actor for all cores of a machine, or for each of its GPUs."""
         if self._device == "cpu":
             if cores:
                 self._start_actor(node_id, name, cores, {"num_cpus": cores})
@@ -238,6 +241,7 @@ class RayDriver:
             self._crashes[node.node_id] = 0
             seconds = collection.seconds / len(collection.attempts)
             self._item_seconds = 0.7 * self._item_seconds + 0.3 * seconds if self._item_seconds else seconds
+        if collection.content:
             write_report(self._reports, "results", collection.content, node=node.name)
         if self._closes_at is None and node in self._nodes:
             self._collect(node)

@@ -14,10 +14,11 @@ import time
 from functools import partial
 from importlib.metadata import version
 from threading import Thread, Timer
-from typing import IO
+from typing import IO, Any
 
 from rosenblatt.tuning.ray_connection import read_command, write_report
 from rosenblatt.tuning.ray_dispatch import CLOSE_TIMEOUT_S, RayDriver
+from rosenblatt.tuning.ray_processes import ProcessDriver
 from rosenblatt.tuning.ray_ranks import RankDriver
 
 
@@ -47,6 +48,15 @@ def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
     return commands, reports
 
 
+def _make_driver(ray: Any, reports: IO[bytes], work: dict[str, Any]) -> RayDriver:
+    """The driver for trials of a function, for networks, or for networks that several machines train together."""
+    if "cores_per_trial" in work:
+        return ProcessDriver(ray, reports, work["cores_per_trial"], work["gpus_per_trial"])
+    if work["nodes_per_network"] > 1:
+        return RankDriver(ray, reports, work["device"], work["nodes_per_network"])
+    return RayDriver(ray, reports, work["device"])
+
+
 def main() -> None:
     """Join the cluster that the controller names, and serve it until its pipe ends."""
     commands, reports = _take_pipes()
@@ -62,12 +72,7 @@ def main() -> None:
         write_report(reports, "refused", message=str(error).strip() or type(error).__name__)
         sys.exit(1)
     write_report(reports, "joined", rosenblatt=version("rosenblatt"), ray=ray.__version__)
-    device, nodes_per_network = start.header["device"], start.header["nodes_per_network"]
-    driver = (
-        RayDriver(ray, reports, device)
-        if nodes_per_network == 1
-        else RankDriver(ray, reports, device, nodes_per_network)
-    )
+    driver = _make_driver(ray, reports, start.header)
 
     watch = _Watch(start.header["silence_s"])
 

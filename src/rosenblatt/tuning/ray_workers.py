@@ -19,7 +19,7 @@ from typing import IO, Any, NamedTuple, cast
 from rosenblatt import errors
 from rosenblatt.errors import ClusterError, Notify, RosenblattError, format_count, format_list
 from rosenblatt.training.workers import POLL_INTERVAL_S, MessageQueue
-from rosenblatt.tuning.packing import Attempt, ItemPacker, unpack_results
+from rosenblatt.tuning.packing import Attempt, ItemPacker, Packer, unpack_results
 from rosenblatt.tuning.ray_connection import (
     HEARTBEAT_INTERVAL_S,
     SILENCE_TIMEOUT_S,
@@ -28,7 +28,6 @@ from rosenblatt.tuning.ray_connection import (
     read_report,
     write_command,
 )
-from rosenblatt.tuning.work_queue import WorkItem
 from rosenblatt.tuning.workers import NodeStatus, Workers
 
 START_TIMEOUT_S = 60.0  # seconds for the driver to join the cluster and start its workers
@@ -44,15 +43,17 @@ ERROR_TIMEOUT_S = 5.0  # seconds for the rest of the driver's standard error, wh
 ERROR_LINES = 20  # last lines of the driver's standard error that are kept
 
 
-class _Crash(NamedTuple):
+class Crash(NamedTuple):
+    """An attempt whose process ended."""
+
     node: str  # name of the machine
     reason: str
 
 
 class _InFlight(NamedTuple):
-    item: WorkItem
+    item: Any  # a work item of the coordinator, or of a subclass
     attempt: Attempt
-    crashes: tuple[_Crash, ...]  # attempts whose process ended
+    crashes: tuple[Crash, ...]  # attempts whose process ended
 
 
 class RayWorkers(MessageQueue):
@@ -68,6 +69,9 @@ class RayWorkers(MessageQueue):
     Raises:
         ClusterError: if the cluster cannot be used.
     """
+
+    thread_noun: tuple[str, ...] = ("thread",)  # in messages; with its plural, unless that adds an s
+    item_noun = "work item"
 
     def __init__(
         self,
@@ -97,7 +101,7 @@ class RayWorkers(MessageQueue):
             if driver.has_ended:
                 raise ClusterError(f"Cluster {connection.name} cannot be used: {driver.end_reason}")
         names = [node.name for node in self.nodes if not node.is_lost]
-        machines, threads = format_count(len(names), "machine"), format_count(self.threads, "thread")
+        machines, threads = format_count(len(names), "machine"), format_count(self.threads, *self.thread_noun)
         self._notify(
             f"training on {machines} of cluster {connection.name} with {threads}: {format_list(names, MAX_NAMES)}"
         )
@@ -117,10 +121,10 @@ class RayWorkers(MessageQueue):
         """The machines of the cluster, with those that were lost."""
         return (*self._nodes, *self._lost_nodes.values())
 
-    def submit(self, work: WorkItem) -> None:
+    def submit(self, work: Any) -> None:
         """Send a work item to the cluster."""
         with self._lock:
-            self._start((work.trial.number, work.index), work)
+            self._start(work.key, work)
 
     def get(self, timeout: float = POLL_INTERVAL_S) -> Any:
         """Return the next result. Raises Empty after `timeout` seconds, and any error of a worker."""
@@ -155,11 +159,12 @@ class RayWorkers(MessageQueue):
 
     def _connect(self, timeout: float) -> _Driver:
         """Start a driver and wait until machines are ready."""
-        work = {"device": self._device, "nodes_per_network": self._nodes_per_network}
         with self._lock:
             if self._is_closed.is_set():
                 raise ClusterError("The workers are closed.")
-            self._connecting = driver = _Driver(self._connection, work, self._on_report, self._on_driver_end)
+            self._connecting = driver = _Driver(
+                self._connection, self._describe_work(), self._make_packer(), self._on_report, self._on_driver_end
+            )
         try:
             driver.wait_until_started(max(timeout, self._connection.machine_start_s))
         except BaseException:
@@ -168,6 +173,13 @@ class RayWorkers(MessageQueue):
         finally:
             self._connecting = None
         return driver
+
+    def _describe_work(self) -> Mapping[str, Any]:
+        """What the driver must know to start its actors."""
+        return {"device": self._device, "nodes_per_network": self._nodes_per_network}
+
+    def _make_packer(self) -> Packer:
+        return ItemPacker()
 
     def _check_driver(self) -> None:
         """End a driver that is silent or has lost all machines, so that its items are moved."""
@@ -223,7 +235,7 @@ class RayWorkers(MessageQueue):
             moved, self._in_flight = self._in_flight, {}
             if new_driver:
                 self._driver, self._has_nodes_since = new_driver, time.monotonic()
-                restarted = format_count(len(moved), "work item")
+                restarted = format_count(len(moved), self.item_noun)
                 self._notices.put(f"cluster {self._connection.name}: connected again; {restarted} restarted")
             else:
                 self._start_local()
@@ -241,7 +253,7 @@ class RayWorkers(MessageQueue):
         threads = format_count(self._local.threads, "thread")
         self._notices.put(f"cluster {name} cannot be reached; the search continues on this machine ({threads})")
 
-    def _start(self, key: tuple[int, int], item: WorkItem, crashes: tuple[_Crash, ...] = ()) -> bool:
+    def _start(self, key: tuple[int, int], item: Any, crashes: tuple[Crash, ...] = ()) -> bool:
         """Send an item to the cluster as another attempt, or give it to the workers of this machine.
 
         Returns False if it fails instead, because too many attempts have ended their process.
@@ -282,7 +294,7 @@ class RayWorkers(MessageQueue):
             returned = self._lost_nodes.pop(node.name, None)
             if self._has_started and node.name not in earlier:
                 verb = "is back" if returned else "joined"
-                self._notices.put(f"{node.name} {verb} ({format_count(node.threads, 'thread')})")
+                self._notices.put(f"{node.name} {verb} ({format_count(node.threads, *self.thread_noun)})")
         self._nodes, self.latency_s = tuple(nodes), float(header["latency_s"])
         self._has_started = bool(header["is_started"])
 
@@ -297,7 +309,7 @@ class RayWorkers(MessageQueue):
                 try:
                     packed.install(in_flight.item)
                 except ClusterError as error:
-                    self._move(packed.attempt, _Crash(str(header["node"]), str(error)))
+                    self._move(packed.attempt, Crash(str(header["node"]), str(error)))
                     continue
                 del self._in_flight[key]
             item, self._n_losses = in_flight.item, 0
@@ -311,7 +323,7 @@ class RayWorkers(MessageQueue):
     def _on_lost(self, header: dict[str, Any]) -> None:
         """Move the items of a lost machine."""
         name, reason = str(header["node"]), str(header["reason"])
-        crash = _Crash(name, reason) if header["is_crash"] else None
+        crash = Crash(name, reason) if header["is_crash"] else None
         with self._lock:
             node = next((node for node in self._nodes if node.name == name), NodeStatus(name, 0))
             self._nodes = tuple(node for node in self._nodes if node.name != name)
@@ -319,9 +331,9 @@ class RayWorkers(MessageQueue):
                 self._lost_nodes[name] = NodeStatus(name, node.threads, is_lost=True)
             n_moved = sum(self._move(Attempt(*attempt), crash) for attempt in header["attempts"])
         end = "its worker is started again" if header["is_restarted"] else "it is not used any more"
-        self._notices.put(f"{name}: {reason}; {end}, and {format_count(n_moved, 'work item')} moved")
+        self._notices.put(f"{name}: {reason}; {end}, and {format_count(n_moved, self.item_noun)} moved")
 
-    def _move(self, attempt: Attempt, crash: _Crash | None) -> bool:
+    def _move(self, attempt: Attempt, crash: Crash | None) -> bool:
         """Start a lost item again, unless it ended too many processes; whether it was started."""
         key = attempt.trial, attempt.fold
         in_flight = self._in_flight.get(key)
@@ -343,6 +355,7 @@ class _Driver:
         self,
         connection: RayConnection,
         work: Mapping[str, Any],
+        packer: Packer,
         on_report: Callable[[Message], None],
         on_end: Callable[[_Driver], None],
     ) -> None:
@@ -350,7 +363,7 @@ class _Driver:
         self.is_started, self.has_ended = False, False
         self.last_report, self.end_reason = time.monotonic(), ""
         self._refusal, self._ready, self._lines = "", Event(), deque[str](maxlen=ERROR_LINES)
-        self._packer = ItemPacker()
+        self._packer = packer
         pipe = subprocess.PIPE
         try:  # in a session of its own, so that Ctrl-C does not reach it
             self._process = subprocess.Popen(  # noqa: S603 - the command of the connection
@@ -367,21 +380,21 @@ class _Driver:
             thread.start()
         environment = dict(connection.environment)
         silence_s = SILENCE_TIMEOUT_S
-        self._send("start", address=connection.address, environment=environment, silence_s=silence_s, **work)
+        self.send("start", address=connection.address, environment=environment, silence_s=silence_s, **work)
 
-    def send_item(self, item: WorkItem, attempt: Attempt, avoid: Sequence[str]) -> None:
+    def send_item(self, item: Any, attempt: Attempt, avoid: Sequence[str]) -> None:
         """Send a work item, after the shared objects that it is the first to need.
 
         An item whose process ended on machines to avoid is trained without others, and on other machines if possible.
         """
         packed = self._packer.pack(item, attempt.number)
         if released := self._packer.take_released():
-            self._send("release", keys=released)
+            self.send("release", keys=released)
         for shared in self._packer.take_new():
-            self._send("share", shared.content, key=shared.key)
-        self._send("item", packed.content, attempt=packed.attempt, keys=packed.keys, avoid=tuple(avoid))
+            self.send("share", shared.content, key=shared.key)
+        self.send("item", packed.content, attempt=packed.attempt, keys=packed.keys, avoid=tuple(avoid))
 
-    def _send(self, kind: str, content: bytes = b"", **header: Any) -> None:
+    def send(self, kind: str, content: bytes = b"", **header: Any) -> None:
         """Queue a command, so that a driver that does not read blocks nobody."""
         self._commands.put(partial(write_command, kind=kind, content=content, **header))
 
@@ -397,7 +410,7 @@ class _Driver:
 
     def close(self) -> None:
         """Let the machines stop, and wait for what they have trained."""
-        self._send("close")
+        self.send("close")
         self._reader.join(CLOSE_TIMEOUT_S)
 
     def end(self) -> None:

@@ -45,6 +45,11 @@ class WorkItem:
     is_last_rung: bool
     evaluate: FoldEvaluator | None = None
 
+    @property
+    def key(self) -> tuple[int, int]:
+        """Number of the trial, and index of the fold."""
+        return self.trial.number, self.index
+
     def __call__(self, stop: np.ndarray, train: TrainMember = train_member) -> WorkResult:
         """Train the fold in the calling thread, until the flag `stop` (1,) is set."""
         started = time.perf_counter()

@@ -25,33 +25,31 @@ from rosenblatt.runs.store.queries import find_runs, load_curves, load_params, l
 from rosenblatt.runs.store.records import format_param
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.launched import may_reuse
-from rosenblatt.runs.tracking.program_end import SIGNAL_REASON
+from rosenblatt.runs.tracking.program_end import SIGNAL_REASON, end_on_signals
 from rosenblatt.runs.tracking.run import Run
 from rosenblatt.runs.tracking.start import RESUME, RunStart, new_id
+from rosenblatt.runs.tracking.stoppable_run import StoppableRun
 from rosenblatt.spec.dimensions import Choice, Dimension, Integer
 from rosenblatt.spec.scoring import Direction
 
 INTERRUPTED, TIME_LIMIT = "interrupted", "time limit"  # reasons to stop a trial; if resumed, it is trained again
 
 
-class TrialRun(Run):
+class TrialRun(StoppableRun):
     """The run of one trial, passed to the training function, which logs to it."""
 
     deadline: float | None = None  # end of the search, a `time.monotonic`
-    stop_reason = ""  # why the training function should return; empty: it may go on
-    was_stopped = False  # whether the training function has read a true `should_stop`
 
     @property
     def should_stop(self) -> bool:
         """Whether the training function should return: other trials are better, or the time of the search is over."""
+        self.stop_at_deadline()
+        return super().should_stop
+
+    def stop_at_deadline(self) -> None:
+        """Ask the training function to return if the time of the search is over."""
         if self.deadline is not None and time.monotonic() >= self.deadline:
             self.stop(TIME_LIMIT)
-        self.was_stopped |= bool(self.stop_reason)
-        return self.was_stopped
-
-    def stop(self, reason: str) -> None:
-        """Ask the training function to return; the first reason is kept."""
-        self.stop_reason = self.stop_reason or reason
 
 
 @dataclass
@@ -125,13 +123,23 @@ class TuneRecord:
         self._used_numbers.add(free_number)
         return f"{self.run.id}-{free_number}"
 
-    def begin_trial(self, trial: TuneTrial) -> TrialRun:
-        """Start the run of a trial."""
+    def begin_trial(self, trial: TuneTrial, *, is_here: bool = True) -> TrialRun:
+        """Start the run of a trial; `is_here` says whether this process trains it."""
         run = TrialRun(self._url, trial.run, self.experiment, trial.params)
         if self._url:
             number = int(trial.run.rpartition("-")[2])
-            run.begin(RunStart("trial", f"trial {number}", self._identity(trial.params), self.run.id, number))
+            start = RunStart("trial", f"trial {number}", self._identity(trial.params), self.run.id, number)
+            run.begin(start, monitor=is_here)
+            if not is_here:
+                end_on_signals(run)
         return run
+
+    def remove_trial(self, run: TrialRun) -> None:
+        """Remove the run of a trial, which is trained again from its beginning. Raises StoreError."""
+        run.finish("failed", "it is trained again")
+        if self._url:
+            with closing(Store(self._url)) as store:
+                store.delete([run.id])
 
     def finished_trial(self, params: Mapping[str, Any]) -> TuneTrial | None:
         """The finished trial with the same hyperparameters, source, data and environment, if there is one."""

@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 import time
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from rosenblatt.runs.redaction import StreamRedactor
 from rosenblatt.runs.store.records import RecordBatch
@@ -29,7 +29,7 @@ class OutputCapture:
         self._redactors = {stream: StreamRedactor() for stream in self._partial_lines}
         self._chunk_index, self._n_characters = 0, 0
         self._lock = threading.Lock()
-        self._previous: list[tuple[str, TextIO, _Tee]] = []
+        self._previous: list[tuple[str, TextIO, Tee]] = []
         writer.add_before_write_hook(run, self.write)
         reset_after_fork(self)
 
@@ -62,7 +62,7 @@ class OutputCapture:
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if stream is not None:
-                tee = _Tee(stream, self, name)
+                tee = Tee(stream, self, name)
                 self._previous.append((name, stream, tee))
                 setattr(sys, name, tee)
 
@@ -82,14 +82,22 @@ class OutputCapture:
         self.write(at_end=True)
 
 
-class _Tee:
-    """A stream that also passes text on to an OutputCapture."""
+class OutputSink(Protocol):
+    """Takes what is printed."""
 
-    def __init__(self, stream: TextIO, output: OutputCapture, name: str) -> None:
+    def add(self, stream: str, text: str) -> None:
+        """Take printed text."""
+
+
+class Tee:
+    """A stream that also passes text on to a sink."""
+
+    def __init__(self, stream: TextIO, output: OutputSink, name: str) -> None:
         self._stream, self._output, self._name = stream, output, name
         self.released = False
 
     def write(self, text: str) -> int:
+        """Write text to the stream, and pass it on."""
         if not self.released:
             self._output.add(self._name, text)
         return self._stream.write(text)
