@@ -57,6 +57,12 @@ FORMATS = {
                "a program of torch.export, which PyTorch loads without Rosenblatt"),
         Format("onnx", ".onnx", "onnx_model", "onnx_checker", ("onnx", "onnxruntime"), "onnx",
                "a graph of ONNX, which onnxruntime and others run"),
+        Format("python", ".py", "python_file", "python_checker", (), "",
+               "a Python file that needs NumPy only"),
+        Format("safetensors", "", "safetensors_folder", "safetensors_checker", (), "",
+               "weights with a description in JSON, from which any program rebuilds the networks"),
+        Format("huggingface", "", "huggingface_folder", "safetensors_checker", ("huggingface_hub",), "huggingface",
+               "a folder for the Hugging Face Hub, with a model card"),
     )
 }  # fmt: skip
 

@@ -210,8 +210,8 @@ def _boundaries(model: FittedModel, media: Sequence[MediumInput]) -> list[str]:
         )
     booleans = [c for c in model.schema.input_columns if c.kind == "boolean"]
     if booleans:
-        pairs = format_list([f"{c.name} as {' or '.join(c.boolean_pair)}" for c in booleans])
-        sentences.append(f"Booleans enter as written in training: {pairs}.")
+        pairs = ", ".join(f"{c.name} ({' and '.join(c.boolean_pair)} in training)" for c in booleans)
+        sentences.append(f"Booleans enter as 'false' and 'true': {pairs}.")
     for medium in media:
         encoding = medium.encoding
         if isinstance(encoding, ImageEncoding):
