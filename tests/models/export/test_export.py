@@ -41,6 +41,13 @@ def test_a_file_is_not_replaced_by_a_folder_nor_a_folder_by_a_file(model, tmp_pa
         export_model(model, FORMATS["torch"]._replace(suffix=""), file, typed_rows())
 
 
+def test_a_folder_with_files_is_not_replaced(model, tmp_path):
+    (tmp_path / "thesis.txt").write_text("chapter 1")
+    with pytest.raises(ExportError, match=r"is not empty. Remove it, or choose another name"):
+        export_model(model, FORMATS["safetensors"], tmp_path, typed_rows())
+    assert (tmp_path / "thesis.txt").read_text() == "chapter 1"
+
+
 def test_a_missing_package_names_its_extra(model, tmp_path):
     format_ = FORMATS["torch"]._replace(requires=("no_such_package",))
     with pytest.raises(ExportError, match=r"needs the package no_such_package.*rosenblatt\[torch\]"):

@@ -29,7 +29,8 @@ def export_model(model: FittedModel, format_: Format, path: Path, rows: TypedRow
     Args:
         model: the model.
         format_: the format.
-        path: of the file or folder; an existing one is replaced when the new one is complete.
+        path: of the file, or of the folder, which must be new or empty; an existing file is replaced when the new one
+            is complete.
         rows: typed rows, as `Schema.read` returns them, on which both are compared.
 
     Raises:
@@ -52,11 +53,13 @@ def export_model(model: FittedModel, format_: Format, path: Path, rows: TypedRow
 
 
 def _check_target(path: Path, format_: Format) -> None:
-    """Raise ExportError if a path holds something that this format did not write."""
+    """Raise ExportError if a path holds something that must not be replaced."""
     if path.is_dir() and format_.suffix:
         raise ExportError(f"{str(path)!r} is a folder, but {format_.name} is a file. Choose another name.")
     if path.is_file() and not format_.suffix:
         raise ExportError(f"{str(path)!r} is a file, but {format_.name} is a folder. Choose another name.")
+    if path.is_dir() and any(path.iterdir()):
+        raise ExportError(f"The folder {str(path)!r} is not empty. Remove it, or choose another name.")
 
 
 def _replace(written: Path, path: Path) -> None:
