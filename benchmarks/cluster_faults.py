@@ -10,16 +10,18 @@ import statistics
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from cluster_machines import MachineCluster, machine_cluster
 from cluster_scorer import EPOCH_S, EpochLine, SlowScorer, read_epochs
 from cluster_search import KeptOpen, make_search
 
 from rosenblatt.tuning.coordinator import SearchCoordinator
+from rosenblatt.tuning.packing import Attempt
+from rosenblatt.tuning.ray_workers import Crash, RayWorkers
 from rosenblatt.tuning.trial import Trial
 
 TRIALS_PER_MACHINE = 6
@@ -35,26 +37,27 @@ class Run(NamedTuple):
     epochs: list[EpochLine]
     fault_at: float
     noticed_at: float
+    moved: list[tuple[int, int]]  # items, named as in `epochs`
 
 
 def run_search(cluster: MachineCluster, trials: int, fault: Callable[[], None] | None, delay_s: float) -> Run:
     """Search with workers that stay open, with a fault after some seconds."""
-    fault_at, noticed_at, n_messages = list[float](), list[float](), len(cluster.messages)
+    fault_at, moved_at, moved = list[float](), list[float](), list[Attempt]()
 
     def strike() -> None:
         fault_at.append(time.time() - started)
         fault()
 
-    class Workers(KeptOpen):
-        def get(self, timeout: float) -> Any:
-            if not noticed_at and any("moved" in message for message in cluster.messages[n_messages:]):
-                noticed_at.append(time.time() - started)
-            return self._workers.get(timeout)
+    def move(self: RayWorkers, attempt: Attempt, crash: Crash | None) -> bool:
+        moved_at.append(time.time() - started)
+        moved.append(attempt)
+        return move_item(self, attempt, crash)
 
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # machines have a /tmp of their own
+    move_item, folders = RayWorkers._move, tempfile.TemporaryDirectory(dir="/var/tmp")  # machines have a /tmp each
+    with folders as name, patch.object(RayWorkers, "_move", move):
         folder = Path(name)
         options = {"epochs": EPOCHS, "folds": FOLDS, "sampler": "random", "scoring": "accuracy"}
-        search = make_search(trials, lambda _: Workers(cluster.workers), ROWS, **options)
+        search = make_search(trials, lambda _: KeptOpen(cluster.workers), ROWS, **options)
 
         def make_scorer(trial: Trial) -> SlowScorer:
             return SlowScorer(trial.number, folder)
@@ -69,7 +72,8 @@ def run_search(cluster: MachineCluster, trials: int, fault: Callable[[], None] |
         epochs = [line._replace(time=line.time - started) for line in read_epochs(folder)]
     assert all(trial.state == "finished" for trial in search.history.trials)
     assert len(search.history.trials) == trials
-    return Run(search, seconds, epochs, *(times[0] if times else 0.0 for times in (fault_at, noticed_at)))
+    items = [(attempt.trial, int(search.plan.folds[attempt.fold].validation.min())) for attempt in moved]
+    return Run(search, seconds, epochs, *(times[0] if times else 0.0 for times in (fault_at, moved_at)), items)
 
 
 def measure_fault(fault: str, n_machines: int, phase: float) -> dict[str, float]:
@@ -99,11 +103,9 @@ def measure_fault(fault: str, n_machines: int, phase: float) -> dict[str, float]
 
 
 def _restart(run: Run, lost: str) -> float:
-    """When the last of the trials that lost epochs went on elsewhere: those with more epochs than they need."""
-    n_epochs = Counter(line.trial for line in run.epochs)
-    moved = [trial for trial, n in n_epochs.items() if n > EPOCHS * FOLDS]
-    after = [line for line in run.epochs if line.machine != lost and line.time > run.noticed_at]
-    return max(min(line.time for line in after if line.trial == trial) for trial in moved) - EPOCH_S
+    """When the last of the moved items began elsewhere."""
+    elsewhere = [line for line in run.epochs if line.machine != lost]
+    return max(min(line.time for line in elsewhere if line.item == item) for item in run.moved) - EPOCH_S
 
 
 def measure_faults(n_machines: int, repeats: int) -> list[dict[str, Any]]:

@@ -82,11 +82,12 @@ class Rig:
             self.driver.events.get()()
         self.driver._assign()
 
-    def submit(self, n, *keys, avoid=(), attempt=1):
+    def submit(self, n, *keys, avoid=(), is_moved=False):
         for key in keys:
             self.driver.on_command(Message({"kind": "share", "key": key}, b"data"))
         for _ in range(n):
-            header = {"kind": "item", "attempt": Attempt(self.n_items, 0, attempt), "keys": keys, "avoid": avoid}
+            header = {"attempt": Attempt(self.n_items, 0, 1 + self.n_items), "keys": keys}
+            header |= {"kind": "item", "avoid": avoid, "is_moved": is_moved}
             self.driver.on_command(Message(header, b""))
             self.n_items += 1
         self.run()
@@ -184,7 +185,7 @@ def test_a_lost_machine_reports_its_items_and_one_that_joins_is_used():
 def test_items_of_a_lost_machine_are_trained_before_those_that_wait():
     rig = Rig(a=1)
     rig.submit(4)
-    rig.submit(2, attempt=2)
+    rig.submit(2, is_moved=True)
     (actor,) = rig.ray.actors
     rig.finish(actor, 2, seconds=60.0)
     rig.finish(actor, 1, seconds=60.0)

@@ -16,7 +16,7 @@ from rosenblatt.training.workers import WorkerPool
 from rosenblatt.tuning import network_training
 from rosenblatt.tuning.network_training import NetworkTraining
 from rosenblatt.tuning.packing import Attempt, PackedItem
-from rosenblatt.tuning.ray_connection import RayConnection, read_report
+from rosenblatt.tuning.ray_connection import Message, RayConnection, read_report
 from rosenblatt.tuning.ray_dispatch import Node
 from rosenblatt.tuning.ray_ranks import MAX_FAILED_MEETINGS, RankDriver, _Group
 from rosenblatt.tuning.ray_workers import RayWorkers
@@ -95,6 +95,14 @@ def test_a_network_goes_on_with_the_machines_that_are_left(tmp_path, monkeypatch
     assert any("the machine was lost" in message for message in cluster.messages)
     (notice,) = (message for message in cluster.messages if "each network" in message)
     assert notice == "each network is trained by 1 machine of 2, with the same batches"
+
+
+def test_items_of_a_lost_machine_are_trained_before_those_that_wait():
+    driver = RankDriver(None, io.BytesIO(), "cpu", 2)
+    for trial, is_moved, avoid in ((0, False, ()), (1, True, ()), (2, True, ("a",)), (3, False, ())):
+        header = {"attempt": Attempt(trial, 0, 1 + trial), "keys": (), "avoid": avoid, "is_moved": is_moved}
+        driver.on_command(Message(header | {"kind": "item"}))
+    assert [item.attempt.trial for item in driver._waiting] == [1, 2, 0, 3]
 
 
 def test_machines_that_cannot_reach_one_another_are_an_error():

@@ -336,6 +336,26 @@ def test_results_of_earlier_attempts_are_ignored(cluster):
 
 
 @pytest.mark.slow_cluster
+def test_items_of_a_lost_machine_are_sent_as_moved(cluster):
+    workers, items, sent = cluster.workers(), make_items(2, epochs=100_000), []
+    send = workers._driver.send
+
+    def record(kind, content=b"", **header):
+        sent.extend([header["is_moved"]] if kind == "item" else [])
+        send(kind, content, **header)
+
+    workers._driver.send = record
+    try:
+        for item in items:
+            workers.submit(item)
+        cluster.set(b=1)
+        wait_until(lambda: len(sent) >= 6, description="items of a to be moved")
+        assert sent == [False] * 4 + [True] * 2
+    finally:
+        workers.close()
+
+
+@pytest.mark.slow_cluster
 def test_a_silent_driver_is_replaced(cluster, monkeypatch):
     monkeypatch.setattr(ray_workers, "SILENCE_TIMEOUT_S", 5.0)
     stop_driver = after_results(5, lambda workers: os.kill(workers._driver._process.pid, signal.SIGSTOP))

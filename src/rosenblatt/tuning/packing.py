@@ -54,6 +54,7 @@ class PackedItem(NamedTuple):
     keys: tuple[int, ...]  # of the shared objects that it refers to, in the order in which they must be loaded
     content: bytes
     avoid: tuple[str, ...] = ()  # machines on which the process that trained it has ended, once for each time
+    is_moved: bool = False  # whether an attempt was lost, so that it is trained before items that wait
 
     @property
     def is_suspect(self) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
 from math import ceil
+from operator import attrgetter
 from queue import Empty, SimpleQueue
 from typing import IO, Any
 
@@ -337,19 +338,22 @@ class RayDriver:
             for key in header["keys"]:
                 self._refs.pop(key, None)
         elif header["kind"] == "item":
-            self._enqueue(PackedItem(header["attempt"], header["keys"], content, header["avoid"]))
+            attempt, keys, avoid, is_moved = (header[name] for name in ("attempt", "keys", "avoid", "is_moved"))
+            self._enqueue(PackedItem(attempt, keys, content, avoid, is_moved))
         elif header["kind"] == "close":
             self.close()
 
     def _enqueue(self, item: PackedItem) -> None:
-        """Add an item to its queue; one that was lost with a machine waits only for others of that kind."""
+        """Add an item to its queue."""
         if item.is_suspect:
             self._suspects.append(item)
-        elif item.attempt.number == 1:
-            self._waiting.append(item)
         else:
-            n_moved = sum(1 for _ in takewhile(lambda other: other.attempt.number > 1, self._waiting))
-            self._waiting.insert(n_moved, item)
+            self._wait(item)
+
+    def _wait(self, item: PackedItem) -> None:
+        """Let an item wait for a machine; one that was moved waits only for others that were."""
+        n_before = sum(1 for _ in takewhile(attrgetter("is_moved"), self._waiting))
+        self._waiting.insert(n_before if item.is_moved else len(self._waiting), item)
 
     def close(self) -> None:
         """Stop training; the driver is done when all machines have returned what they trained."""

@@ -54,7 +54,7 @@ class RankDriver(RayDriver):
         """Do nothing, because `lead` returns the results."""
 
     def _enqueue(self, item: PackedItem) -> None:
-        self._waiting.append(item)  # each is trained without others
+        self._wait(item)  # also one that may end its process, as each is trained without others
 
     def _assign(self) -> None:
         """Give waiting items to groups of free machines."""

@@ -66,7 +66,9 @@ class RayTrialWorkers(RayWorkers):
     def _make_packer(self) -> FunctionPacker:
         return FunctionPacker(self._bundle)
 
-    def _start(self, key: tuple[int, int], item: TrialItem, crashes: tuple[Crash, ...] = ()) -> bool:
+    def _start(
+        self, key: tuple[int, int], item: TrialItem, crashes: tuple[Crash, ...] = (), *, is_moved: bool = False
+    ) -> bool:
         """Start an attempt; a trial that has ended its process is not trained by the process of the search."""
         if key in self._begun:
             self.put(TrialRestart(item))
@@ -74,7 +76,7 @@ class RayTrialWorkers(RayWorkers):
         if self._local and crashes:
             self.put(item.failure(f"its process ended ({crashes[-1].reason}), and then the cluster was lost"))
             return False
-        return super()._start(key, item, crashes)
+        return super()._start(key, item, crashes, is_moved=is_moved)
 
     def _on_results(self, header: dict[str, Any], content: bytes) -> None:
         """Pass a report on, unless it is of an attempt that was replaced."""

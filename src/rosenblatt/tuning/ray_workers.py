@@ -240,7 +240,7 @@ class RayWorkers(MessageQueue):
             else:
                 self._start_local()
             for key, (item, _, crashes) in moved.items():
-                self._start(key, item, crashes)
+                self._start(key, item, crashes, is_moved=True)
             return True
 
     def _start_local(self) -> None:
@@ -253,7 +253,9 @@ class RayWorkers(MessageQueue):
         threads = format_count(self._local.threads, "thread")
         self._notices.put(f"cluster {name} cannot be reached; the search continues on this machine ({threads})")
 
-    def _start(self, key: tuple[int, int], item: Any, crashes: tuple[Crash, ...] = ()) -> bool:
+    def _start(
+        self, key: tuple[int, int], item: Any, crashes: tuple[Crash, ...] = (), *, is_moved: bool = False
+    ) -> bool:
         """Send an item to the cluster as another attempt, or give it to the workers of this machine.
 
         Returns False if it fails instead, because too many attempts have ended their process.
@@ -267,7 +269,7 @@ class RayWorkers(MessageQueue):
         else:
             attempt = Attempt(*key, next(self._attempt_numbers))
             self._in_flight[key] = _InFlight(item, attempt, crashes)
-            self._driver.send_item(item, attempt, [crash.node for crash in crashes])
+            self._driver.send_item(item, attempt, [crash.node for crash in crashes], is_moved=is_moved)
         return True
 
     # Reports
@@ -340,7 +342,7 @@ class RayWorkers(MessageQueue):
         if in_flight is None or in_flight.attempt != attempt:
             return False
         del self._in_flight[key]
-        return self._start(key, in_flight.item, (*in_flight.crashes, *([crash] if crash else [])))
+        return self._start(key, in_flight.item, (*in_flight.crashes, *([crash] if crash else [])), is_moved=True)
 
     def _flush_notices(self) -> None:
         with suppress(Empty):
@@ -382,17 +384,19 @@ class _Driver:
         silence_s = SILENCE_TIMEOUT_S
         self.send("start", address=connection.address, environment=environment, silence_s=silence_s, **work)
 
-    def send_item(self, item: Any, attempt: Attempt, avoid: Sequence[str]) -> None:
+    def send_item(self, item: Any, attempt: Attempt, avoid: Sequence[str], *, is_moved: bool) -> None:
         """Send a work item, after the shared objects that it is the first to need.
 
         An item whose process ended on machines to avoid is trained without others, and on other machines if possible.
+        One that was moved is trained before items that wait.
         """
         packed = self._packer.pack(item, attempt.number)
         if released := self._packer.take_released():
             self.send("release", keys=released)
         for shared in self._packer.take_new():
             self.send("share", shared.content, key=shared.key)
-        self.send("item", packed.content, attempt=packed.attempt, keys=packed.keys, avoid=tuple(avoid))
+        order = {"avoid": tuple(avoid), "is_moved": is_moved}
+        self.send("item", packed.content, attempt=packed.attempt, keys=packed.keys, **order)
 
     def send(self, kind: str, content: bytes = b"", **header: Any) -> None:
         """Queue a command, so that a driver that does not read blocks nobody."""
