@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 
@@ -26,6 +27,7 @@ COMMANDS = {  # the module of each command
     "export": "export",
     "fit": "fit",
     "generate": "generate",
+    "import": "import_",
     "learn-step": "learn_step",
     "predict": "models",
     "queue": "queue",
@@ -45,9 +47,8 @@ class LazyGroup(click.Group):
         """Import and return a command, or None if there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(
-            import_module(f"rosenblatt.cli.{COMMANDS[cmd_name]}"), cmd_name.replace("-", "_")
-        )
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"rosenblatt.cli.{COMMANDS[cmd_name]}"), name)
         return command
 
     def resolve_command(
@@ -76,6 +77,7 @@ def cli() -> None:
     rosenblatt explain people.rosenblatt people.csv  a row, layer by layer
     rosenblatt generate book.rosenblatt              text from a language model
     rosenblatt export people.rosenblatt --to torch   the model for another framework
+    rosenblatt import network.onnx                   a dense network of another framework
     rosenblatt learn-step                            a perceptron, step by step
     rosenblatt run train.py -- --lr 0.1              run and record any script
     rosenblatt runs                                  list, compare, reproduce runs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,11 +41,7 @@ def compare(checker: Path, exported: Path, inputs: Tensors, expected: np.ndarray
     Raises:
         ExportError: if the model cannot be loaded, or a difference exceeds `MAX_DIFFERENCE`.
     """
-    with tempfile.TemporaryDirectory(prefix="rosenblatt-export-") as folder:
-        rows, predictions = Path(folder) / "rows.npz", Path(folder) / "predictions.npy"
-        np.savez(rows, **{name: inputs[name] for name in signature.tensor_names})  # type: ignore[arg-type] # its stub
-        _run([sys.executable, "-I", str(checker), str(exported), str(rows), str(predictions)])
-        got = np.load(predictions)
+    got = predict_in_new_process(checker, exported, {name: inputs[name] for name in signature.tensor_names})
     if got.shape != expected.shape:
         raise ExportError(
             f"The exported model predicts an array of shape {got.shape}, but the original one of {expected.shape}."
@@ -53,8 +49,7 @@ def compare(checker: Path, exported: Path, inputs: Tensors, expected: np.ndarray
     if signature.is_per_step:  # after the end of a row, predictions have no meaning
         is_step = np.arange(expected.shape[1]) < inputs[signature.media[0].lengths_name][:, None]
         got, expected = got[is_step], expected[is_step]
-    largest = np.abs(expected).max(axis=0, initial=np.finfo(np.float32).tiny)
-    difference = float((np.abs(got - expected) / largest).max(initial=0.0))
+    difference = largest_difference(got, expected)
     if not difference <= MAX_DIFFERENCE:
         raise ExportError(
             f"The predictions of the exported model differ by {difference:.1e} from those of the original, relative to "
@@ -63,8 +58,26 @@ def compare(checker: Path, exported: Path, inputs: Tensors, expected: np.ndarray
     return Comparison(len(inputs[signature.tensor_names[0]]), difference)
 
 
+def predict_in_new_process(checker: Path, file: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Predict with a file of a framework: a script is called with the file, the arrays and where to write predictions.
+
+    Raises ExportError if the script fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="rosenblatt-compare-") as folder:
+        rows, predictions = Path(folder) / "rows.npz", Path(folder) / "predictions.npy"
+        np.savez(rows, **arrays)  # type: ignore[arg-type] # its stub
+        _run([sys.executable, "-I", str(checker), str(file), str(rows), str(predictions)])
+        return np.asarray(np.load(predictions))
+
+
+def largest_difference(got: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference of predictions (n, K), relative to the largest one of its output; NaN if one is NaN."""
+    largest = np.abs(expected).max(axis=0, initial=np.finfo(np.float32).tiny)
+    return float((np.abs(got - expected) / largest).max(initial=0.0))
+
+
 def _run(command: Sequence[str]) -> None:
     process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own script
     if process.returncode:
         lines = " ".join(process.stderr.strip().splitlines()[-ERROR_LINES:]) or f"exit status {process.returncode}"
-        raise ExportError(f"The exported model cannot be loaded in a new process: {lines}")
+        raise ExportError(f"The model cannot be loaded in a new process: {lines}")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from onnx import ModelProto
-
+    from rosenblatt.models.export.onnx_model import OnnxModel
     from rosenblatt.models.export.signature import FittedModel
     from rosenblatt.models.export.torch_module import TorchModel
 
@@ -22,7 +21,7 @@ class ExportMethods:
 
         return to_torch(self)
 
-    def to_onnx(self: FittedModel, path: str | Path | None = None) -> ModelProto:
+    def to_onnx(self: FittedModel, path: str | Path | None = None) -> OnnxModel:
         """The model as an ONNX graph; see `onnx_model.to_onnx`. Raises ModuleNotFoundError without onnx."""
         from rosenblatt.models.export.onnx_model import to_onnx
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -43,6 +43,7 @@ IR_VERSION = 9  # of the file, as of onnx 1.15
 SIGNATURE_KEY = "rosenblatt"  # of the metadata of a file: the signature
 OUTPUT = "predictions"
 MAX_BYTES = 2**31 - 2**20  # of parameters: protobuf cannot write messages of 2 GiB
+OnnxModel: TypeAlias = ModelProto
 Tensors = dict[str, str]  # names of results, by name of the tensor
 
 
