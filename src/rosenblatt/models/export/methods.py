@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rosenblatt.models.export.keras_model import KerasModel
     from rosenblatt.models.export.onnx_model import OnnxModel
     from rosenblatt.models.export.signature import FittedModel
     from rosenblatt.models.export.torch_module import TorchModel
@@ -26,3 +27,9 @@ class ExportMethods:
         from rosenblatt.models.export.onnx_model import to_onnx
 
         return to_onnx(self, path)
+
+    def to_keras(self: FittedModel) -> KerasModel:
+        """The model as one of Keras; see `keras_model.to_keras`. Raises ModuleNotFoundError without Keras."""
+        from rosenblatt.models.export.keras_model import to_keras
+
+        return to_keras(self)

@@ -1,0 +1,148 @@
+"""Checks of exported Keras models on one backend; `test_keras_model.py` runs them in a process for each backend.
+
+By hand: KERAS_BACKEND=jax pytest -n 0 tests/models/export/keras_checks.py
+"""
+
+import keras
+import numpy as np
+import pytest
+
+from rosenblatt.errors import ExportError
+from rosenblatt.models.export.inputs import category_codes, prepare_inputs
+from rosenblatt.models.export.keras_file import load_builder
+from rosenblatt.models.export.keras_model import to_keras
+from rosenblatt.models.export.signature import read_signature
+from rosenblatt.models.export.single_precision import split
+from tests.models.export.fitted_models import (
+    DEEP,
+    DENSE,
+    ENCODINGS,
+    make_deep_model,
+    make_dense_model,
+    make_ensemble,
+    typed_rows,
+)
+
+IS_FIRST_BACKEND = keras.backend.backend() == "tensorflow"  # on the others, each kind of layer is used once
+DENSE_NAMES = list(DENSE) if IS_FIRST_BACKEND else [
+    "residual batch norm", "layer norm, parametric, scaled", "step", "leaky_relu", "mish", "rbf perceptron",
+]  # fmt: skip
+DEEP_NAMES = list(DEEP) if IS_FIRST_BACKEND else [name for name in DEEP if name not in ("cnn", "cnn with table")]
+
+
+def keras_tensors(model, rows, network):
+    """Rows as the inputs of a Keras model."""
+    signature = read_signature(model)
+    tensors = prepare_inputs(signature, rows, channels_last=True)
+    if "categories" in tensors:
+        tensors["categories"] = category_codes(signature, tensors["categories"])
+    if "numbers" in tensors:
+        tensors["numbers"], rest = split(tensors["numbers"])
+        if "numbers_rest" in network.input:
+            tensors["numbers_rest"] = rest
+    return tensors
+
+
+def rows_of(model, seed):
+    return typed_rows(seed).select(column.name for column in model.schema.columns)
+
+
+def largest_difference(model, network, seed=1):
+    rows = rows_of(model, seed)
+    expected, tensors = model.predict_typed(rows), keras_tensors(model, rows, network)
+    got = keras.ops.convert_to_numpy(network(tensors))
+    assert got.shape == expected.shape
+    if model.target.is_per_step:  # after the end of a row, predictions have no meaning
+        is_step = np.arange(got.shape[1]) < tensors["lengths"][:, None]
+        got, expected = got[is_step], expected[is_step]
+    return float((np.abs(got - expected) / np.maximum(np.abs(expected).max(axis=0), 1)).max())
+
+
+@pytest.mark.parametrize("name", DENSE_NAMES)
+def test_dense_networks_predict_as_the_model_does(name):
+    model = make_dense_model(name, n_networks=1)
+    assert largest_difference(model, to_keras(model)) < 1e-5
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_numbers_are_encoded_as_the_model_does(encoding):
+    model = make_dense_model("relu", encoding, n_networks=1)
+    network = to_keras(model)
+    assert largest_difference(model, network, 1) < 1e-5
+    assert largest_difference(model, network, 0) < 1e-5
+
+
+@pytest.mark.parametrize("name", DEEP_NAMES)
+def test_deep_networks_predict_as_the_model_does(name):
+    model = make_deep_model(name, n_networks=1)
+    assert largest_difference(model, to_keras(model)) < 1e-5
+
+
+def test_an_ensemble_with_different_encodings_predicts_as_the_model_does():
+    model = make_ensemble()
+    assert largest_difference(model, to_keras(model)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["cnn residual, group norm, strides, flips", "tagger", "lstm both ways"])
+def test_a_file_has_all_of_a_model_and_needs_no_code(name, tmp_path):
+    model = make_deep_model(name, n_networks=1)
+    to_keras(model).save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert all(layer.__module__.startswith("keras.") for layer in loaded.layers)
+    assert largest_difference(model, loaded) < 1e-5
+
+
+def test_padding_changes_no_prediction():
+    model = make_deep_model("lstm both ways", n_networks=1)
+    network = to_keras(model)
+    tensors = keras_tensors(model, typed_rows().select("steps"), network)
+    steps = tensors["sequence"]
+    longer = np.concatenate([steps, np.full_like(steps, 7.0)], axis=1)  # of any content
+    got = network({"sequence": longer, "lengths": tensors["lengths"]})
+    np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, (got, network(tensors))), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["residual batch norm", "layer norm, parametric, scaled"])
+def test_training_goes_on_and_changes_only_the_networks(name):
+    model = make_dense_model(name, n_networks=1)
+    network = to_keras(model)
+    tensors = keras_tensors(model, rows_of(model, 1), network)
+    table = network.get_layer("trial0_categories0")
+    before, categories = [keras.ops.convert_to_numpy(w) for w in network.trainable_weights], table.get_weights()[0]
+    logits = keras.Model(network.input, network.get_layer("trial0_network0_logits").output)
+    logits.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    targets = np.zeros(len(tensors["numbers"]), np.int64)
+    losses = logits.fit(tensors, targets, batch_size=30, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    parameters = model.networks[0].architecture.parts
+    assert len(before) == sum(part.name not in ("mean", "variance") for part in parameters)
+    after = [keras.ops.convert_to_numpy(w) for w in network.trainable_weights]
+    assert all((old != new).any() for old, new in zip(before, after, strict=True))
+    np.testing.assert_array_equal(table.get_weights()[0], categories)
+
+
+def test_batch_normalization_and_dropout_differ_in_training():
+    model = make_dense_model("residual batch norm", n_networks=1)
+    network = to_keras(model)
+    tensors = keras_tensors(model, rows_of(model, 1), network)
+    evaluated = keras.ops.convert_to_numpy(network(tensors))
+    first_rows = keras.ops.convert_to_numpy(network({name: array[:3] for name, array in tensors.items()}))
+    np.testing.assert_allclose(first_rows, evaluated[:3], atol=1e-6)
+    assert not np.allclose(keras.ops.convert_to_numpy(network(tensors, training=True)), evaluated)
+    rates = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
+    assert rates == [0.1, 0.1]
+
+
+def test_layers_have_names_and_the_parameters_of_the_model():
+    model = make_dense_model("residual batch norm", n_networks=1)
+    network, parameters = to_keras(model), model.networks[0].architecture.parameters_by_name(model.networks[0].theta)
+    kernel, _ = network.get_layer("trial0_network0_hidden1_linear").get_weights()
+    np.testing.assert_array_equal(kernel, parameters[1, "weight"])
+    variance = network.get_layer("trial0_network0_hidden1_norm").get_weights()[3]
+    np.testing.assert_array_equal(variance, parameters[1, "variance"])
+
+
+@pytest.mark.skipif(IS_FIRST_BACKEND, reason="TensorFlow is the backend")
+def test_a_saved_model_is_refused_on_another_backend_than_tensorflow():
+    with pytest.raises(ExportError, match="needs the backend tensorflow of Keras, but Keras runs on"):
+        load_builder("tensorflow")
