@@ -18,6 +18,7 @@ ROOT = Path(rosenblatt.__file__).parent
 LEVELS = [  # a folder imports only from folders on lower levels
     {"__main__"},
     {"cli"},
+    {"serving"},
     {"workflows", "estimators"},
     {"cluster"},
     {"inspection", "tuning"},
@@ -102,7 +103,7 @@ def test_the_package_root_holds_only_folders_and_a_few_modules():
     entries = {path.name for path in ROOT.iterdir() if path.name != "__pycache__"}
     assert entries == {
         "__init__.py", "__main__.py", "errors.py", "py.typed", "cli", "cluster", "data", "estimators", "inspection",
-        "models", "networks", "runs", "spec", "training", "tuning", "workflows",
+        "models", "networks", "runs", "serving", "spec", "training", "tuning", "workflows",
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ RosenblattError
 ├── TrainingInterruptedError   training was interrupted before the first epoch was complete
 ├── StorageError               a file could not be read or written
 ├── ExportError                a model cannot be exported to, or imported from, a format
+├── ServingError               a server cannot be started
 ├── ClusterError               a machine or cluster cannot be reached, started or used
 ├── VolumeError                unknown or unsuitable volume or version (also a ValueError)
 │   ├── QueryError             invalid query of a volume
@@ -64,6 +65,10 @@ class StorageError(RosenblattError):
 
 class ExportError(RosenblattError):
     """A model cannot be exported to a format, or imported from it."""
+
+
+class ServingError(RosenblattError):
+    """A server cannot be started as it was asked to."""
 
 
 class ClusterError(RosenblattError):

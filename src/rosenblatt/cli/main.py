@@ -33,6 +33,7 @@ COMMANDS = {  # the module of each command
     "queue": "queue",
     "run": "runs",
     "runs": "runs",
+    "serve": "serve",
 }
 
 
@@ -78,6 +79,7 @@ def cli() -> None:
     rosenblatt generate book.rosenblatt              text from a language model
     rosenblatt export people.rosenblatt --to torch   the model for another framework
     rosenblatt import network.onnx                   a dense network of another framework
+    rosenblatt serve people.rosenblatt               predictions over HTTP
     rosenblatt learn-step                            a perceptron, step by step
     rosenblatt run train.py -- --lr 0.1              run and record any script
     rosenblatt runs                                  list, compare, reproduce runs

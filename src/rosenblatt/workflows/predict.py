@@ -10,9 +10,9 @@ import polars as pl
 
 from rosenblatt.data.encoding.media_encodings import TextEncoding
 from rosenblatt.data.media.images import DamagedPolicy
-from rosenblatt.data.schema.types import make_values, to_typed_columns
+from rosenblatt.data.schema.types import to_typed_columns
 from rosenblatt.data.table import Table
-from rosenblatt.data.tasks.tagging import step_counts, token_unit_for_tags
+from rosenblatt.data.tasks.tagging import token_unit_for_tags
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import adapt_to_table
 from rosenblatt.errors import Notify, TableError, collect_messages, format_list
@@ -21,6 +21,7 @@ from rosenblatt.models.evaluation import Evaluation, check_overlap, evaluate_mod
 from rosenblatt.models.metadata import TestScore
 from rosenblatt.models.metrics import compute_baseline
 from rosenblatt.models.model import Model
+from rosenblatt.models.prediction_columns import make_prediction_columns
 from rosenblatt.models.training_rows import RowHashes, TrainingRows
 from rosenblatt.workflows.problems.problem import LabelledRows, labelled_rows, readable_image_mask
 from rosenblatt.workflows.problems.text import text_to_score
@@ -85,33 +86,11 @@ def predict(
         schema, _ = adapt_to_table(model.schema, model.target, table.all_rows, table.format, messages)
         rows = schema.read(table.all_rows, messages, table.format)
         messages.extend(describe_drift(model, rows))
-    predictions = _make_prediction_columns(model, rows, model.predict_typed(rows, threads))
+    predictions = make_prediction_columns(model, rows, model.predict_typed(rows, threads))
     inputs = table.all_rows if with_inputs else table.all_rows.select([table.id_column] * bool(table.id_column))
     if typed:
         inputs = to_typed_columns(inputs, schema, table.format)
     return _join_predictions(inputs, predictions, notify)
-
-
-def _make_prediction_columns(model: Model, rows: pl.DataFrame, raw_predictions: np.ndarray) -> pl.DataFrame:
-    """The predictions in the types of the target columns, and the probability of each class or label."""
-    target, predictions = model.target, model.target.to_predictions(raw_predictions)
-    if target.is_per_step:
-        lengths = step_counts(rows, model.resolved_spec.data.tokens)
-        tags = [" ".join(map(str, row[:n])) for row, n in zip(model.label(raw_predictions), lengths, strict=True)]
-        return pl.DataFrame({target.names[0]: pl.Series(tags, dtype=pl.String)})
-    types, by_target = model.metadata.target_types, predictions.T if predictions.ndim == 2 else predictions[None]
-    classes = [target.labels] if target.labels else target.label_pairs
-    columns = [pl.Series(name, values) for name, values in zip(target.names, by_target, strict=True)]
-    if classes:
-        columns = [
-            make_values(column.name, labels, types.get(column.name)).gather(column)
-            for column, labels in zip(columns, classes, strict=True)
-        ]
-    if target.task != "regression":
-        output_name = "probability" if target.output_type == "probabilities" else "weighted sum"
-        names = [f"{output_name} of {name}" for name in target.labels or target.names]
-        columns += [pl.Series(name, raw_predictions[:, k]) for k, name in enumerate(names)]
-    return pl.DataFrame(columns)
 
 
 def _join_predictions(frame: pl.DataFrame, predictions: pl.DataFrame, notify: Notify) -> pl.DataFrame:

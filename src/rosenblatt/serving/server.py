@@ -1,0 +1,171 @@
+"""Run a server: load the models, open the port, answer until it is stopped, and finish what runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from rosenblatt.errors import ServingError
+from rosenblatt.serving.access import is_loopback
+from rosenblatt.serving.app import Application
+from rosenblatt.serving.log import Log
+from rosenblatt.serving.metrics import Metrics
+from rosenblatt.serving.models import ServedModels
+from rosenblatt.serving.settings import Access, Limits
+
+SWITCH_INTERVAL_S = 0.0005  # after which the inference thread lets the event loop run, which Python lets wait 5 ms
+KEEP_ALIVE_S = 75
+STOP_TIMEOUT_S = 30  # for requests that run when the server is stopped
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Where a server listens, and how.
+
+    Attributes:
+        host: name or address of the interface.
+        port: number; 0 for any free one.
+        certificate: file of the TLS certificate, with its chain, in PEM; None for no TLS.
+        key: file of its private key.
+        access: who may use the server.
+        limits: of requests.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    certificate: str | None = None
+    key: str | None = None
+    access: Access = field(default_factory=Access)
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is known once a server answers."""
+
+    address: str  # its URL
+    models: tuple[str, ...]
+    pid: int
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which tells when it listens and when it begins to stop."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], application: Application) -> None:
+        super().__init__(config)
+        self._on_ready, self._application = on_ready, application
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the port."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, and wait for the requests that run."""
+        self._application.is_stopping = True
+        await super().shutdown(sockets)
+
+
+def serve(paths: Mapping[str, Path], options: ServerOptions, log: Log, on_ready: Callable[[Ready], None]) -> None:
+    """Serve models until SIGTERM or Ctrl-C; what runs then is finished.
+
+    Args:
+        paths: the file of each model, by name.
+        options: where and how to listen.
+        log: of the requests.
+        on_ready: called once requests are answered.
+
+    Raises:
+        ServingError: if the port or the certificate cannot be used.
+        ModelFileError: if a model cannot be loaded.
+    """
+    metrics = Metrics()
+    with ExitStack() as stack:
+        listener = stack.enter_context(_open_port(options.host, options.port))
+        models = ServedModels(paths, options.limits, metrics, log)
+        stack.callback(models.close)
+        application = Application(models, options.limits, options.access, metrics, log)
+        config = _make_config(application, options)
+        scheme, host = "https" if options.certificate else "http", listener.getsockname()[0]
+        address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        ready = Ready(address, tuple(model.name for model in models), os.getpid())
+        server = _Server(config, lambda: on_ready(ready), application)
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        runner = stack.enter_context(asyncio.Runner(loop_factory=config.get_loop_factory()))
+        runner.run(_serve(server, models, listener))  # raises KeyboardInterrupt when all requests are finished
+
+
+async def _serve(server: uvicorn.Server, models: ServedModels, listener: socket.socket) -> None:
+    watcher = asyncio.create_task(models.watch())
+    await server.serve([listener])
+    watcher.cancel()
+    with suppress(asyncio.CancelledError):
+        await watcher
+
+
+def _open_port(host: str, port: int) -> socket.socket:
+    """Bind the port before the models are loaded, which takes longer. Raises ServingError."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with ExitStack() as stack:
+            listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            stack.pop_all()  # stays open
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ServingError(
+            f"Port {port} of {host} cannot be used ({reason}). Choose another --port or --host."
+        ) from None
+    return listener
+
+
+def _make_config(application: Application, options: ServerOptions) -> uvicorn.Config:
+    """The configuration of uvicorn. Raises ServingError if the certificate cannot be used."""
+    tls: dict[str, Any] = {"ssl_certfile": options.certificate, "ssl_keyfile": options.key}
+    config = uvicorn.Config(
+        application.asgi,
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_TIMEOUT_S,
+        **tls if options.certificate else {},
+    )
+    try:
+        config.load()
+    except (OSError, ValueError) as error:
+        raise ServingError(f"The certificate or its key cannot be used ({error}). Give PEM files.") from None
+    return config
+
+
+def check_exposure(options: ServerOptions, *, is_plain_allowed: bool) -> None:
+    """Raise ServingError if other machines could read or use the server without protection.
+
+    Args:
+        options: of the server.
+        is_plain_allowed: whether something in front of the server encrypts.
+    """
+    if bool(options.certificate) != bool(options.key):
+        raise ServingError("--tls-cert and --tls-key belong together. Give both.")
+    if is_loopback(options.host) or options.certificate:
+        return
+    if not is_plain_allowed:
+        raise ServingError(
+            f"{options.host} is reached by other machines, so that tokens and rows need TLS. Give --tls-cert and "
+            "--tls-key, or --insecure-no-tls if a proxy in front of the server encrypts."
+        )
