@@ -11,7 +11,8 @@ import numpy as np
 from cluster_search import make_search
 
 from rosenblatt.training.workers import MessageQueue, WorkerPool
-from rosenblatt.tuning.packing import Attempt, ItemPacker, load_shared, pack_results, unpack_item, unpack_results
+from rosenblatt.tuning.attempts import Attempt
+from rosenblatt.tuning.packing import ItemPacker, load_shared, pack_results, unpack_item, unpack_results
 from rosenblatt.tuning.ray_dispatch import COLLECTION_WINDOW_PER_NODE_S, COLLECTION_WINDOW_S
 from rosenblatt.tuning.work_queue import WorkItem, WorkResult
 

@@ -8,7 +8,8 @@ import pytest
 
 from rosenblatt.errors import ClusterError
 from rosenblatt.models.scorers import make_epoch_scorer
-from rosenblatt.tuning.packing import Attempt, ItemPacker, load_shared, pack_results, unpack_item, unpack_results
+from rosenblatt.tuning.attempts import Attempt
+from rosenblatt.tuning.packing import ItemPacker, load_shared, pack_results, unpack_item, unpack_results
 from rosenblatt.tuning.work_queue import WorkItem
 from tests.tuning.test_coordinator import TARGET, Y
 from tests.tuning.work_items import make_items

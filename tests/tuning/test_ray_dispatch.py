@@ -4,8 +4,8 @@ import io
 from concurrent.futures import Future
 from types import SimpleNamespace
 
-from rosenblatt.tuning.node_worker import Collection
-from rosenblatt.tuning.packing import Attempt
+from rosenblatt.tuning.attempts import Attempt, Collection
+from rosenblatt.tuning.node_worker import NodeWorker
 from rosenblatt.tuning.ray_connection import Message, read_report
 from rosenblatt.tuning.ray_dispatch import COLLECTION_WINDOW_S, MAX_AHEAD, RayDriver
 
@@ -71,7 +71,7 @@ class Rig:
     def __init__(self, device="cpu", gpus=0, **cores):
         self.ray, self.pipe, self.n_items = FakeRay(**cores), io.BytesIO(), 0
         self.ray.gpus = gpus
-        self.driver = RayDriver(self.ray, self.pipe, device)
+        self.driver = RayDriver(self.ray, self.pipe, device, NodeWorker)
         self.driver._poll()
         for actor in self.ray.actors:
             actor.answer("load", actor.threads)

@@ -14,8 +14,8 @@ pytest.importorskip("torch")
 from rosenblatt.training.population import train
 from rosenblatt.training.workers import WorkerPool
 from rosenblatt.tuning import network_training
+from rosenblatt.tuning.attempts import Attempt, PackedItem
 from rosenblatt.tuning.network_training import NetworkTraining
-from rosenblatt.tuning.packing import Attempt, PackedItem
 from rosenblatt.tuning.ray_connection import Message, RayConnection, read_report
 from rosenblatt.tuning.ray_dispatch import Node
 from rosenblatt.tuning.ray_ranks import MAX_FAILED_MEETINGS, RankDriver, _Group

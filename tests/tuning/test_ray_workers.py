@@ -17,8 +17,9 @@ import pytest
 from rosenblatt.errors import ClusterError, SpecError
 from rosenblatt.training.workers import WorkerPool
 from rosenblatt.tuning import ray_workers
+from rosenblatt.tuning.attempts import Attempt
 from rosenblatt.tuning.coordinator import SearchCoordinator
-from rosenblatt.tuning.packing import Attempt, PackedResult
+from rosenblatt.tuning.packing import PackedResult
 from rosenblatt.tuning.ray_connection import RayConnection
 from rosenblatt.tuning.ray_workers import RayWorkers
 from tests.tuning.test_coordinator import FAST, SPACE, Spec, assert_equal_searches, make_prepared

@@ -7,7 +7,7 @@ from threading import Lock
 import pytest
 
 from rosenblatt.errors import ClusterError
-from rosenblatt.tuning.packing import Attempt
+from rosenblatt.tuning.attempts import Attempt
 from rosenblatt.tuning.trial_messages import (
     FunctionBundle,
     FunctionPacker,

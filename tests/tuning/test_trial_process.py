@@ -19,9 +19,10 @@ from rosenblatt.errors import RunError, StorageError
 from rosenblatt.runs.capture.snapshot import fingerprint_data
 from rosenblatt.runs.tracking import relayed_run
 from rosenblatt.tuning import trial_process
-from rosenblatt.tuning.packing import Attempt
+from rosenblatt.tuning.attempts import Attempt
 from rosenblatt.tuning.trial_messages import FunctionBundle, unpack_report
-from rosenblatt.tuning.trial_process import Outbox, TrialProcess
+from rosenblatt.tuning.trial_outbox import Outbox
+from rosenblatt.tuning.trial_process import TrialProcess
 
 ATTEMPT = Attempt(3, 0, 1)
 
@@ -179,7 +180,7 @@ def test_a_machine_that_cannot_train_says_why_once(process, options, message):
     name, text = process.collect(0.0).error
     assert name == "ClusterError"
     assert re.search(message, text)
-    assert process.collect(0.0).error is None
+    assert process.close().error is None
 
 
 def empty_archive():
@@ -196,7 +197,7 @@ def test_data_that_the_machines_share_is_compared_by_its_hash(process):
 
 def test_a_run_refuses_what_cannot_leave_the_machine(process, tmp_path, monkeypatch):
     monkeypatch.setattr(relayed_run, "MAX_FILE_BYTES", 10)
-    run = relayed_run.RelayedRun("run", "exp", {}, Outbox())
+    run = relayed_run.RelayedRun("run", "exp", {}, Outbox().begin(ATTEMPT))
     with pytest.raises(StorageError, match=r"'large' has 0 MB; a trial on a machine of a cluster can record files"):
         run.log_bytes("large", b"\0" * 11)
     with pytest.raises(StorageError, match="cannot be stored as an artifact: No such file"):
@@ -205,22 +206,39 @@ def test_a_run_refuses_what_cannot_leave_the_machine(process, tmp_path, monkeypa
         pickle.dumps(run)
 
 
-def test_a_function_that_records_faster_than_it_is_collected_waits(monkeypatch):
-    monkeypatch.setattr(trial_process, "MAX_WAITING_BYTES", 1000)
-    outbox, counts = Outbox(), []
-    outbox.begin(ATTEMPT)
+def test_hyperparameters_that_cannot_be_loaded_fail_their_trial(process):
+    load(process, lambda params, run: 1.0)
+    process.submit([ATTEMPT], [b"cno_such_module\nf\n."])
+    assert (
+        "its hyperparameters cannot be loaded on the machine: ModuleNotFoundError" in collect_all(process)[-1].end.error
+    )
+    train(process)
+    assert collect_all(process)[-1].end.result == 1.0
 
-    def log():
-        for step in range(100):
-            outbox.add_point("", (step, 0.0, {"loss": 1.0}))
-            counts.append(step)
 
-    thread = threading.Thread(target=log, daemon=True)
-    thread.start()
-    n_points = 0
-    while n_points < 100:
-        report, _ = outbox.take(0.0)
-        assert len(report.points) <= 1000 / trial_process.POINT_BYTES
-        n_points += len(report.points)
-    thread.join()
-    assert outbox.flush()
+def test_what_a_thread_of_an_earlier_trial_records_is_not_of_a_later_one(process):
+    go, done = threading.Event(), threading.Event()
+
+    def function(params, run):
+        def log_late():
+            go.wait()
+            run.log({"loss": 7.0})
+            run.log_bytes("late", b"7")
+            run.tag(late="yes")
+            run.log_curve("late", [7.0])
+            done.set()
+
+        if params["is_first"]:
+            threading.Thread(target=log_late, daemon=True).start()
+        else:
+            go.set()
+            done.wait()
+            run.log({"loss": 1.0})
+
+    process._function = function  # with the events of this test, which cannot be pickled
+    train(process, is_first=True)
+    collect_all(process)
+    train(process, is_first=False)
+    reports = collect_all(process)
+    assert [values for report in reports for _, values in report.points if "loss" in values] == [{"loss": 1.0}]
+    assert not any(report.files or report.batches or report.curves for report in reports)

@@ -28,6 +28,8 @@ NODE_MODULES = (
     "ray.util.client.server",
     "rosenblatt.cluster.node_commands",
     "rosenblatt.tuning.ray_driver",
+    "rosenblatt.tuning.ray_processes",
+    "rosenblatt.tuning.ray_ranks",
 )
 
 

@@ -6,24 +6,14 @@ import time
 from contextlib import suppress
 from queue import Empty
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 from rosenblatt.training.compiled.dispatch import start_step_compiler
 from rosenblatt.training.workers import WorkerPool
+from rosenblatt.tuning.attempts import IDLE_WAIT_S, Attempt, Collection
 from rosenblatt.tuning.device_workers import DeviceWorker
-from rosenblatt.tuning.packing import Attempt, load_shared, pack_results, unpack_item
+from rosenblatt.tuning.packing import load_shared, pack_results, unpack_item
 from rosenblatt.tuning.work_queue import WorkItem, WorkResult
-
-IDLE_WAIT_S = 1.0  # seconds after which a collection without results ends
-
-
-class Collection(NamedTuple):
-    """Results that a machine has collected."""
-
-    attempts: list[Attempt]
-    seconds: float  # that training them took
-    content: bytes  # packed results
-    error: tuple[str, str] | None = None  # class and message of an error that ends the search
 
 
 class NodeWorker:

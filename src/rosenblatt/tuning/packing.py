@@ -13,7 +13,7 @@ import pickle
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import safetensors.numpy
@@ -24,55 +24,13 @@ from rosenblatt.errors import ClusterError
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.member import EpochRecord, Member
 from rosenblatt.training.state import MemberState
+from rosenblatt.tuning.attempts import Attempt, PackedItem, SharedObject
 from rosenblatt.tuning.trial import Proposal, Trial
 from rosenblatt.tuning.work_queue import WorkItem, WorkResult
 
 MIN_SHARED_BYTES = 4096  # arrays from this size on are shared between messages
 _NO_ROWS = np.empty(0, np.int64)
 Result = TypeVar("Result")
-
-
-class Attempt(NamedTuple):
-    """One of possibly several attempts to train a fold up to a rung, as machines may be lost."""
-
-    trial: int
-    fold: int
-    number: int
-
-
-class SharedObject(NamedTuple):
-    """An object that items of several messages refer to."""
-
-    key: int
-    content: bytes
-
-
-class PackedItem(NamedTuple):
-    """A work item as a message."""
-
-    attempt: Attempt
-    keys: tuple[int, ...]  # of the shared objects that it refers to, in the order in which they must be loaded
-    content: bytes
-    avoid: tuple[str, ...] = ()  # machines on which the process that trained it has ended, once for each time
-    is_moved: bool = False  # whether an attempt was lost, so that it is trained before items that wait
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether it may end its process, so that it is trained without others."""
-        return bool(self.avoid)
-
-
-class Packer(Protocol):
-    """Packs items for one driver; an object that items share is packed once."""
-
-    def pack(self, item: Any, number: int) -> PackedItem:
-        """Pack an item as an attempt with a number."""
-
-    def take_new(self) -> list[SharedObject]:
-        """The shared objects that were packed since the last call, in the order in which they must be loaded."""
-
-    def take_released(self) -> list[int]:
-        """The keys of shared objects that no item needs any more, since the last call."""
 
 
 class _ItemPart(NamedTuple):

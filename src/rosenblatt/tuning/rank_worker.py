@@ -6,8 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from rosenblatt.errors import SpecError, format_count
-from rosenblatt.tuning.node_worker import Collection, NodeWorker
-from rosenblatt.tuning.packing import Attempt, pack_results, unpack_item
+from rosenblatt.tuning.attempts import Attempt, Collection
+from rosenblatt.tuning.node_worker import NodeWorker
+from rosenblatt.tuning.packing import pack_results, unpack_item
 from rosenblatt.tuning.work_queue import WorkItem, WorkResult
 
 if TYPE_CHECKING:

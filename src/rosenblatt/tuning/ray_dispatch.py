@@ -15,8 +15,7 @@ from operator import attrgetter
 from queue import Empty, SimpleQueue
 from typing import IO, Any
 
-from rosenblatt.tuning.node_worker import Collection, NodeWorker
-from rosenblatt.tuning.packing import Attempt, PackedItem
+from rosenblatt.tuning.attempts import Attempt, Collection, PackedItem
 from rosenblatt.tuning.ray_connection import Message, write_report
 from rosenblatt.tuning.search_status import MachineWork, StatusFile
 
@@ -75,12 +74,11 @@ class RayDriver:
         ray: the module, connected to the cluster.
         reports: the pipe to the controller.
         device: "cpu", or the device of PyTorch that trains the items.
+        worker_class: of the actors.
     """
 
-    worker_class: type[Any] = NodeWorker
-
-    def __init__(self, ray: Any, reports: IO[bytes], device: str) -> None:
-        self._ray, self._reports, self._device = ray, reports, device
+    def __init__(self, ray: Any, reports: IO[bytes], device: str, worker_class: type[Any]) -> None:
+        self._ray, self._reports, self._device, self._worker_class = ray, reports, device, worker_class
         self.events = SimpleQueue[Callable[[], None]]()
         self._nodes: list[Node] = []
         self._seen = set[str]()  # ids of all machines so far
@@ -177,7 +175,7 @@ class RayDriver:
             write_report(self._reports, "notice", message=f"{name} has no GPU, so that it trains nothing")
 
     def _start_actor(self, node_id: str, name: str, cores: int, resources: dict[str, Any]) -> None:
-        actor_class = self._ray.remote(self.worker_class).options(
+        actor_class = self._ray.remote(self._worker_class).options(
             **resources, max_concurrency=ACTOR_THREADS, label_selector={NODE_ID_LABEL: node_id}
         )
         node = Node(node_id, name, cores, resources, actor_class.remote(cores, self._device))

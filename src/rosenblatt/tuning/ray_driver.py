@@ -18,8 +18,6 @@ from typing import IO, Any
 
 from rosenblatt.tuning.ray_connection import read_command, write_report
 from rosenblatt.tuning.ray_dispatch import CLOSE_TIMEOUT_S, RayDriver
-from rosenblatt.tuning.ray_processes import ProcessDriver
-from rosenblatt.tuning.ray_ranks import RankDriver
 
 
 class _Watch:
@@ -49,12 +47,21 @@ def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
 
 
 def _make_driver(ray: Any, reports: IO[bytes], work: dict[str, Any]) -> RayDriver:
-    """The driver for trials of a function, for networks, or for networks that several machines train together."""
+    """The driver for trials of a function, for networks, or for networks that several machines train together.
+
+    Imports are local because those for networks load the compiled engine, which trials of a function do not need.
+    """
     if "cores_per_trial" in work:
+        from rosenblatt.tuning.ray_processes import ProcessDriver
+
         return ProcessDriver(ray, reports, work["cores_per_trial"], work["gpus_per_trial"])
     if work["nodes_per_network"] > 1:
+        from rosenblatt.tuning.ray_ranks import RankDriver
+
         return RankDriver(ray, reports, work["device"], work["nodes_per_network"])
-    return RayDriver(ray, reports, work["device"])
+    from rosenblatt.tuning.node_worker import NodeWorker
+
+    return RayDriver(ray, reports, work["device"], NodeWorker)
 
 
 def main() -> None:

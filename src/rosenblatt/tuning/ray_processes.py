@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import IO, Any
 
 from rosenblatt.errors import format_count
-from rosenblatt.tuning.packing import Attempt
+from rosenblatt.tuning.attempts import Attempt
 from rosenblatt.tuning.ray_connection import Message, write_report
 from rosenblatt.tuning.ray_dispatch import MAX_TRIALS, Node, RayDriver
 from rosenblatt.tuning.trial_process import TrialProcess
@@ -21,10 +21,8 @@ class ProcessDriver(RayDriver):
         gpus_per_trial: GPUs of each process.
     """
 
-    worker_class = TrialProcess
-
     def __init__(self, ray: Any, reports: IO[bytes], cores_per_trial: int, gpus_per_trial: int) -> None:
-        super().__init__(ray, reports, "cpu")
+        super().__init__(ray, reports, "cpu", TrialProcess)
         self._cores_per_trial, self._gpus_per_trial = cores_per_trial, gpus_per_trial
 
     @property

@@ -9,8 +9,7 @@ from functools import partial
 from typing import IO, Any
 
 from rosenblatt.errors import format_count, format_list
-from rosenblatt.tuning.node_worker import Collection
-from rosenblatt.tuning.packing import PackedItem
+from rosenblatt.tuning.attempts import Collection, PackedItem
 from rosenblatt.tuning.rank_worker import RankWorker
 from rosenblatt.tuning.ray_connection import write_report
 from rosenblatt.tuning.ray_dispatch import Node, RayDriver
@@ -42,10 +41,8 @@ class RankDriver(RayDriver):
         nodes_per_network: machines, or GPUs, of a group; fewer only if the cluster has no more.
     """
 
-    worker_class = RankWorker
-
     def __init__(self, ray: Any, reports: IO[bytes], device: str, nodes_per_network: int) -> None:
-        super().__init__(ray, reports, device)
+        super().__init__(ray, reports, device, RankWorker)
         self._nodes_per_network, self._last_size = nodes_per_network, nodes_per_network
         self._busy: dict[int, _Group] = {}  # by the id of the machine
         self._n_failed_meetings = 0

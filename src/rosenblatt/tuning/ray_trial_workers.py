@@ -7,7 +7,7 @@ from typing import Any
 
 from rosenblatt.errors import Notify, format_count
 from rosenblatt.training.workers import WorkerPool
-from rosenblatt.tuning.packing import Attempt
+from rosenblatt.tuning.attempts import Attempt
 from rosenblatt.tuning.ray_connection import RayConnection
 from rosenblatt.tuning.ray_workers import Crash, RayWorkers
 from rosenblatt.tuning.trial_messages import (
@@ -94,11 +94,12 @@ class RayTrialWorkers(RayWorkers):
 
     def _on_lost(self, header: dict[str, Any]) -> None:
         """Move the trials of a lost machine, or of one of its processes."""
-        if not header["is_restarted"]:
+        if not header["is_restarted"] and not header["is_crash"]:
             super()._on_lost(header)
             return
         crash = Crash(str(header["node"]), str(header["reason"]))
         with self._lock:
             n_moved = sum(self._move(Attempt(*attempt), crash) for attempt in header["attempts"])
+        end = "starts again" if header["is_restarted"] else "is not started again"
         moved = format_count(n_moved, self.item_noun)
-        self._notices.put(f"{crash.node}: a process has ended ({crash.reason}) and starts again; {moved} moved")
+        self._notices.put(f"{crash.node}: a process has ended ({crash.reason}) and {end}; {moved} moved")

@@ -19,7 +19,8 @@ from typing import IO, Any, NamedTuple, cast
 from rosenblatt import errors
 from rosenblatt.errors import ClusterError, Notify, RosenblattError, format_count, format_list
 from rosenblatt.training.workers import POLL_INTERVAL_S, MessageQueue
-from rosenblatt.tuning.packing import Attempt, ItemPacker, Packer, unpack_results
+from rosenblatt.tuning.attempts import Attempt, Packer
+from rosenblatt.tuning.packing import ItemPacker, unpack_results
 from rosenblatt.tuning.ray_connection import (
     HEARTBEAT_INTERVAL_S,
     SILENCE_TIMEOUT_S,

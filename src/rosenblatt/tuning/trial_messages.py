@@ -10,13 +10,15 @@ import json
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rosenblatt.errors import ClusterError
-from rosenblatt.tuning.packing import Attempt, PackedItem, SharedObject
+from rosenblatt.tuning.attempts import Attempt, PackedItem, SharedObject
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _LENGTH_BYTES = 8
 _FUNCTION_KEY = 0  # of the shared object

@@ -10,11 +10,11 @@ import sys
 import tarfile
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from threading import Condition, Thread
-from typing import Any
+from threading import Thread
+from typing import Any, NamedTuple
 
 from rosenblatt.errors import ClusterError, RunError
 from rosenblatt.runs.capture.resources import ResourceMonitor, peak_memory
@@ -23,21 +23,17 @@ from rosenblatt.runs.store.file_lock import lock_file
 from rosenblatt.runs.tracking.output import Tee
 from rosenblatt.runs.tracking.program_end import describe_error
 from rosenblatt.runs.tracking.relayed_run import RelayedRun
-from rosenblatt.tuning.node_worker import IDLE_WAIT_S, Collection
-from rosenblatt.tuning.packing import Attempt
+from rosenblatt.tuning.attempts import Attempt, Collection
 from rosenblatt.tuning.trial_messages import (
     FunctionBundle,
     TrialEnd,
-    TrialReport,
     load_bundle,
     load_function,
     load_trial,
     pack_report,
 )
+from rosenblatt.tuning.trial_outbox import Outbox
 
-MAX_WAITING_BYTES = 20_000_000  # of records that wait to be collected; more make the training function wait
-POINT_BYTES = 100  # of a value of a point, about
-FLUSH_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 6.0  # seconds for a training function to return after the search has ended
 INTERRUPTED = "interrupted"
 FOLDER_PREFIX = "rosenblatt-trials-"
@@ -45,86 +41,6 @@ THREAD_VARIABLES = (  # of libraries that start a thread for each core by defaul
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS",
     "POLARS_MAX_THREADS", "LOKY_MAX_CPU_COUNT", "VECLIB_MAXIMUM_THREADS",
 )  # fmt: skip
-
-
-class Outbox:
-    """What the trial of a process has recorded and the driver has not collected yet."""
-
-    def __init__(self) -> None:
-        self._changed = Condition()
-        self._attempt: Attempt | None = None
-        self._clear()
-
-    def _clear(self) -> None:
-        self._records: dict[str, list[Any]] = {name: [] for name in ("points", "output", "batches", "curves", "files")}
-        self._contents = list[bytes]()
-        self._end: TrialEnd | None = None
-        self._n_bytes = 0
-
-    def begin(self, attempt: Attempt) -> None:
-        """Take what an attempt records from now on."""
-        with self._changed:
-            self._attempt = attempt
-
-    def add_point(self, _run: str, entry: tuple[int, float, Mapping[str, float]]) -> None:
-        """Add the values of some metrics at a step."""
-        step, _, values = entry
-        self._add("points", (step, dict(values)), POINT_BYTES * len(values))
-
-    def add_batch(self, line: str) -> None:
-        """Add records, as a line of a spool."""
-        self._add("batches", line, len(line))
-
-    def add_curve(self, name: str, values: list[float], steps: list[int]) -> None:
-        """Add many points of one metric."""
-        self._add("curves", (name, values, steps), POINT_BYTES * len(values))
-
-    def add_file(self, name: str, kind: str, content: bytes) -> None:
-        """Add a file."""
-        self._add("files", (name, kind, len(content)), len(content), content)
-
-    def add(self, stream: str, text: str) -> None:
-        """Add printed text."""
-        if self._attempt is not None and text:
-            self._add("output", (stream, text), len(text))
-
-    def end(self, end: TrialEnd) -> None:
-        """Add the end of the attempt."""
-        with self._changed:
-            self._end = end
-            self._changed.notify_all()
-
-    def flush(self) -> bool:
-        """Wait until everything was collected; returns False after a minute."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._n_bytes, FLUSH_TIMEOUT_S)
-
-    def take(self, window_s: float) -> tuple[TrialReport, list[bytes]] | None:
-        """Wait for records, and for more of them for `window_s` seconds; None if there are none for a while."""
-        with self._changed:
-            if not self._changed.wait_for(self._has_records, IDLE_WAIT_S):
-                return None
-            self._changed.wait_for(lambda: self._end is not None, window_s)
-            assert self._attempt is not None  # noqa: S101 - it has recorded something
-            report = TrialReport(attempt=self._attempt, end=self._end, **self._records)
-            contents = self._contents
-            if self._end is not None:
-                self._attempt = None
-            self._clear()
-            self._changed.notify_all()
-        return report, contents
-
-    def _has_records(self) -> bool:
-        return bool(self._n_bytes) or self._end is not None
-
-    def _add(self, name: str, record: Any, n_bytes: int, content: bytes | None = None) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._n_bytes < MAX_WAITING_BYTES)
-            self._records[name].append(record)
-            if content is not None:
-                self._contents.append(content)
-            self._n_bytes += max(n_bytes, 1)
-            self._changed.notify_all()
 
 
 class TrialProcess:
@@ -139,9 +55,8 @@ class TrialProcess:
         self._cores, self._outbox = cores, Outbox()
         self._function: Callable[..., Any] | None = None
         self._error: tuple[str, str] | None = None  # class and message of an error that ends the search
-        self._run: RelayedRun | None = None
+        self._running: _RunningTrial | None = None
         self._stop_reasons: dict[Attempt, str] = {}
-        self._monitor: ResourceMonitor | None = None
         self._thread: Thread | None = None
         self._folder: _WorkFolder | None = None
         os.environ["ROSENBLATT_STORE"] = "none"  # the search alone writes to the store
@@ -166,17 +81,19 @@ class TrialProcess:
     def stop(self, attempt: Attempt, reason: str) -> None:
         """Make `should_stop` true in a trial."""
         self._stop_reasons[Attempt(*attempt)] = reason
-        if self._run is not None and self._outbox._attempt == Attempt(*attempt):  # noqa: SLF001
-            self._run.stop(reason)
+        running = self._running
+        if running is not None and running.attempt == Attempt(*attempt):
+            running.run.stop(reason)
 
     def collect(self, window_s: float) -> Collection:
         """Wait for what the trial records; returns nothing if there is nothing for a while."""
-        if self._monitor is not None:
-            self._monitor.sample()
-        taken = self._outbox.take(window_s)
+        running = self._running
+        if running is not None:
+            running.monitor.sample()
         if self._error is not None:
             error, self._error = self._error, None
             return Collection([], 0.0, b"", error)
+        taken = self._outbox.take(window_s)
         if taken is None:
             return Collection([], 0.0, b"")
         report, contents = taken
@@ -185,10 +102,12 @@ class TrialProcess:
 
     def close(self) -> Collection:
         """Ask the trial to stop, and wait for its end; returns what it has recorded."""
-        if self._run is not None:
-            self._run.stop(INTERRUPTED)
+        running = self._running
+        if running is not None:
+            running.run.stop(INTERRUPTED)
         if self._thread is not None:
             self._thread.join(STOP_TIMEOUT_S)
+        self._outbox.close()
         collection = self.collect(0.0)
         if self._folder is not None:
             self._folder.remove()
@@ -224,12 +143,16 @@ class TrialProcess:
 
     def _train(self, attempt: Attempt, content: bytes) -> None:
         """Call the training function, and record how it ends."""
-        result, error = None, ""
-        self._outbox.begin(attempt)
-        params, run_id, experiment = load_trial(content)
-        run = self._run = RelayedRun(run_id, experiment, params, self._outbox)
+        relay, result, error = self._outbox.begin(attempt), None, ""
+        try:
+            params, run_id, experiment = load_trial(content)
+        except Exception as exception:  # noqa: BLE001 - classes of the user may raise anything
+            reason = f"its hyperparameters cannot be loaded on the machine: {describe_error(exception)}"
+            self._outbox.end(TrialEnd(error=reason))
+            return
+        run = RelayedRun(run_id, experiment, params, relay)
+        self._running = _RunningTrial(attempt, run, ResourceMonitor(relay.add_resources))
         run.stop(self._stop_reasons.get(attempt, ""))
-        self._monitor = ResourceMonitor(lambda values, second: self._outbox.add_point("", (second, 0.0, values)))
         try:
             if self._function is not None:
                 result = self._function(params, run)
@@ -238,10 +161,17 @@ class TrialProcess:
             error = describe_error(exception)
             with suppress(Exception):
                 self._outbox.add("stderr", "".join(traceback.format_exception(exception)))
-        self._monitor = self._run = None
+        self._running = None
+        run.end()
         seeds = {**read_seeds(), **run.seeds}
         end = TrialEnd(result=result, error=error, was_stopped=run.was_stopped, peak_memory=peak_memory(), seeds=seeds)
         self._outbox.end(end)
+
+
+class _RunningTrial(NamedTuple):
+    attempt: Attempt
+    run: RelayedRun
+    monitor: ResourceMonitor
 
 
 class _WorkFolder:

@@ -54,12 +54,17 @@ class RelayedRun(StoppableRun):
 
     def put(self, batch: RecordBatch) -> None:
         """Send a batch: hyperparameters, tags, notes and metadata."""
+        if self._is_ended:
+            self._report_late()
+            return
         self._relay.add_batch(format_batch(batch.rows).decode())
 
     def log_curve(self, name: str, values: Sequence[float] | np.ndarray, steps: Sequence[int] | None = None) -> None:
         """Log many points of one metric. Raises RunError if the shapes differ."""
         curve_values, curve_steps = to_curve(values, steps)
-        if curve_values.size:
+        if self._is_ended:
+            self._report_late()
+        elif curve_values.size:
             self._relay.add_curve(name, curve_values.tolist(), curve_steps.tolist())
 
     def log_artifact(self, path: str | Path, name: str = "", kind: str = "file") -> None:
@@ -79,6 +84,9 @@ class RelayedRun(StoppableRun):
     def log_bytes(self, name: str, content: bytes, kind: str = "file") -> None:
         """Send a file with this content. Raises StorageError."""
         _check_size(name, len(content))
+        if self._is_ended:
+            self._report_late()
+            return
         self._relay.add_file(name, kind, content)
 
     def log_figure(self, name: str, figure: Any) -> None:
@@ -91,6 +99,10 @@ class RelayedRun(StoppableRun):
 
     def finish(self, state: str = "finished", reason: str | None = None) -> None:
         """Do nothing: the search ends the run when the training function returns."""
+
+    def end(self) -> None:
+        """Let nothing be recorded any more, for threads that the training function has left."""
+        self._is_ended, self._sink = True, self._log_late
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Raise RunError: only the process of the trial is connected to the search."""
