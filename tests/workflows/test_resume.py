@@ -150,15 +150,46 @@ def test_only_a_model_is_written(store, unwritten_model, work_folder):
 
 
 def test_a_fit_is_resumed_where_it_was_or_on_another_place(work_folder):
-    run = SimpleNamespace(id="r", request={"table": "people.csv"})
+    run = SimpleNamespace(request={"table": "people.csv"})
     command = ("-m", "rosenblatt", "fit", "people.csv", "--on", "lab", "--nodes-per-network=2", "-t", "rich")
     base = ("-m", "rosenblatt", "fit", "people.csv", "-t", "rich")
-    assert _move_to("lab2", run, command) == (*base[:4], "--nodes-per-network=2", *base[4:], "--on", "lab2")
-    assert _move_to("local", run, command) == (*base, "--on", "local")
+    assert _move_to("lab2", run, command) == ((*base[:4], "--nodes-per-network=2", *base[4:], "--on", "lab2"), {})
+    assert _move_to("local", run, command) == ((*base, "--on", "local"), {})
     (work_folder / "hosts.txt").touch()
-    assert _move_to("hosts.txt", run, (*base, "--on=lab")) == (*base, "--on", str(work_folder / "hosts.txt"))
-    with pytest.raises(RunError, match="is part of a script, which says itself where"):
-        _move_to("lab", SimpleNamespace(id="r", request=None), base)
+    assert _move_to("hosts.txt", run, (*base, "--on=lab")) == ((*base, "--on", str(work_folder / "hosts.txt")), {})
+
+
+SCRIPT = """
+import os, pathlib, rosenblatt
+def train(params, run):
+    run.log({"loss": params["x"]})
+    run.flush()
+    if not os.path.exists("hosts.txt"):
+        os.kill(os.getpid(), 9)
+place = "hosts.txt" if os.path.exists("hosts.txt") else None
+rosenblatt.tune(train, {"x": rosenblatt.uniform(0, 1)}, trials=2, experiment="moved", on=place)
+"""
+
+
+@pytest.mark.slow
+def test_a_search_of_a_script_is_resumed_where_the_script_says_or_on_another_place(work_folder):
+    (work_folder / "t.py").write_text(SCRIPT)
+    assert subprocess.run([sys.executable, "t.py"], check=False).returncode == -signal.SIGKILL
+    (work_folder / "hosts.txt").write_text("no host\n")
+
+    def resume_script(*options):
+        command = [sys.executable, "-m", "rosenblatt", "runs", "resume", "moved", *options]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    on_hosts = resume_script()
+    assert on_hosts.returncode == 1
+    assert "hosts.txt" in on_hosts.stderr
+    on_this_machine = resume_script("--on", "local")
+    assert on_this_machine.returncode == 0, on_this_machine.stderr
+    store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
+    (search,) = find_runs(store, "kind = search")
+    assert (search.state, len(find_runs(store, parent=search.id))) == ("finished", 2)
+    store.close()
 
 
 def test_the_place_local_is_this_machine(store, same_process_check):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from rosenblatt.errors import StoreError
+from rosenblatt.errors import SpecError, StoreError
 from rosenblatt.runs.store.queries import find_runs, load_all_curves
 from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.tracking.start import RESUME, RESUME_PLACE
 from rosenblatt.spec.dimensions import uniform
 from rosenblatt.workflows.tune_search import FunctionSearch, TrialOutcome
 from rosenblatt.workflows.tune_settings import TuneSettings
@@ -115,3 +118,17 @@ def test_trials_that_begin_after_the_end_of_the_search_are_asked_to_stop(own_sto
 
     (trial,) = run(search, act).trials
     assert (trial.state, trial.reason) == ("stopped", "interrupted")
+
+
+def test_only_a_resumed_search_is_moved_to_the_place_of_runs_resume(own_store, monkeypatch):
+    first = make_search(experiment="A", trials=1)
+    run(first, lambda: None)
+    monkeypatch.setenv(RESUME, first._record.run.id)
+    monkeypatch.setenv(RESUME_PLACE, "lab")
+    assert make_search(experiment="B").settings.on is None
+    with pytest.raises(SpecError, match="reuse=True compares with what trials read on this machine"):
+        make_search(experiment="A", reuse=True)
+    monkeypatch.setenv(RESUME, first._record.run.id)
+    monkeypatch.setenv(RESUME_PLACE, "local")
+    assert make_search(experiment="A", on="lab", cores_per_trial=2).settings.on is None
+    assert RESUME_PLACE not in os.environ

@@ -20,7 +20,7 @@ from rosenblatt.runs.store.locations import LOCAL_PLACE, STORE_FOLDER, database_
 from rosenblatt.runs.store.owners import end_dead_runs
 from rosenblatt.runs.store.queries import find_runs, run_details
 from rosenblatt.runs.store.store import Store
-from rosenblatt.runs.tracking.start import RESUME
+from rosenblatt.runs.tracking.start import RESUME, RESUME_PLACE
 from rosenblatt.tuning.checkpoints import JOURNAL
 from rosenblatt.workflows.recorded_call import check_user, fill_masked, find_call
 from rosenblatt.workflows.recorded_results import MODEL_FILE
@@ -60,12 +60,11 @@ def resume(
     check_user(store, run, confirm)
     folder, arguments = _locate(store, run)
     _check_state(store, run)
-    if on is not None:
-        arguments = _move_to(on, run, arguments)
+    arguments, variables = (arguments, {}) if on is None else _move_to(on, run, arguments)
     call = ScriptCall(target="", arguments=arguments)
     notify(f"resuming {newest.id} in {folder}: {' '.join(call.arguments)}")
     call, _ = fill_masked(run, call, secrets or {}, ask_secret, notify)
-    env = os.environ | {RESUME: newest.id, "ROSENBLATT_STORE": store_name(store.url)}
+    env = os.environ | variables | {RESUME: newest.id, "ROSENBLATT_STORE": store_name(store.url)}
     command = [sys.executable, *call.arguments]
     status = subprocess.run(command, cwd=folder, env=env, check=False).returncode  # noqa: S603 - its own command
     if status == 0 and run.request is None and run_details(store, run.id).state != "finished":
@@ -149,16 +148,13 @@ def _check_state(store: Store, run: RunDetails) -> None:
         )
 
 
-def _move_to(place: str, run: RunDetails, arguments: tuple[str, ...]) -> tuple[str, ...]:
-    """The command line of a fit with another place to train. Raises RunError for a script."""
+def _move_to(place: str, run: RunDetails, arguments: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Command line and environment variables of a search for another place to train; scripts read a variable."""
+    place = str(Path(place).absolute()) if Path(place).is_file() else place
     if run.request is None:
-        raise RunError(
-            f"The search {run.id} is part of a script, which says itself where its trials are trained. Resume it "
-            "without --on."
-        )
+        return arguments, {RESUME_PLACE: place}
     names = ("--on", "--nodes-per-network") if place == LOCAL_PLACE else ("--on",)
-    path = Path(place)
-    return (*_without(arguments, *names), "--on", str(path.absolute()) if path.is_file() else place)
+    return (*_without(arguments, *names), "--on", place), {}
 
 
 def _without_store(arguments: tuple[str, ...]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from rosenblatt.errors import SpecError
+from rosenblatt.runs.store.locations import LOCAL_PLACE
 from rosenblatt.spec.dimensions import Dimension
 from rosenblatt.tuning.function_stopping import FunctionStoppingRule
 from rosenblatt.workflows.tune_search import FunctionSearch, TrainFunction
@@ -74,7 +75,7 @@ def tune(
         store: path or URL of the store of runs, or "none"; by default the store of the working directory.
         progress: whether to show a progress bar; by default if standard error is a terminal.
         on: machines that train: a file of hosts, the name of a cluster that is up, the cluster file of a cloud,
-            "slurm:PARTITION" or "ray://HEAD:PORT"; by default this machine. Needs the extra `cluster`.
+            "slurm:PARTITION" or "ray://HEAD:PORT"; by default "local", this machine. Needs the extra `cluster`.
         cores_per_trial: with `on`, the cores of each trial.
         gpus_per_trial: with `on`, the GPUs of each trial, which CUDA_VISIBLE_DEVICES names.
 
@@ -93,12 +94,12 @@ def tune(
         )
     settings = TuneSettings(
         trials, metric, direction, sampler, stopping, reduction_factor, minutes, workers, seed, experiment, data, reuse,
-        store, progress, on, cores_per_trial, gpus_per_trial,
+        store, progress, None if on == LOCAL_PLACE else on, cores_per_trial, gpus_per_trial,
     )  # fmt: skip
     search = FunctionSearch(space, settings)
-    if on is None:
+    if search.settings.on is None:  # `runs resume --on` may have changed it
         return search.run(train, ThreadTrainer(train, search, workers or 1))
-    return _run_on_machines(train, search, on)
+    return _run_on_machines(train, search, search.settings.on)
 
 
 def _run_on_machines(train: TrainFunction, search: FunctionSearch, on: str) -> TuneResult:

@@ -27,7 +27,7 @@ from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.launched import may_reuse
 from rosenblatt.runs.tracking.program_end import SIGNAL_REASON, end_on_signals
 from rosenblatt.runs.tracking.run import Run
-from rosenblatt.runs.tracking.start import RESUME, RunStart, new_id
+from rosenblatt.runs.tracking.start import RESUME, RESUME_PLACE, RunStart, new_id
 from rosenblatt.runs.tracking.stoppable_run import StoppableRun
 from rosenblatt.spec.dimensions import Choice, Dimension, Integer
 from rosenblatt.spec.scoring import Direction
@@ -81,6 +81,7 @@ class TuneRecord:
         self._script, self._url = main_script(), store_url(store)
         self.experiment = experiment or default_experiment(self._script)
         self._resumed = self._find_resumed_search()
+        self.place = os.environ.pop(RESUME_PLACE, "") if self._resumed else ""  # where `runs resume --on` trains
         self.run = Run(self._url, self._resumed.id if self._resumed else new_id(), self.experiment, {})
         self._finished_trials: dict[str, TuneTrial] = {}  # by identity
         self._obstacles: dict[str, str] = {}  # by identity: why a finished trial is not reused

@@ -72,12 +72,13 @@ class FunctionSearch:
     """
 
     def __init__(self, space: Mapping[str, Dimension], settings: TuneSettings) -> None:
-        self.settings, self._direction = settings, settings.score_direction
+        self._direction = settings.score_direction
         user_space = _UserSpace(Spec(), _check_space(space))
         search_spec = Spec.from_hyperparameters(sampler=settings.sampler).search
         self._sampler = Sampler(search_spec, user_space, settings.seed, self._direction)
         self._stopping = FunctionStopping(settings.stopping, settings.reduction_factor, self._direction)
         self._record = TuneRecord(space, settings.metric, self._direction, settings.experiment, settings.store)
+        self.settings = settings.move_to(self._record.place) if self._record.place else settings
         self._deadline: float | None = None
         self._result = TuneResult([], settings.metric, self._direction, self._record.run.id)
         self._running: list[TrialRun] = []

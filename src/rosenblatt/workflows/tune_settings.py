@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rosenblatt.errors import SpecError, did_you_mean
+from rosenblatt.runs.store.locations import LOCAL_PLACE
 from rosenblatt.runs.store.records import metric_direction
 from rosenblatt.spec.scoring import Direction
 from rosenblatt.tuning.function_stopping import FunctionStoppingRule
@@ -53,7 +54,6 @@ class TuneSettings:
             raise SpecError(
                 f"reduction_factor must be a whole number of at least 2, but it is {self.reduction_factor!r}."
             )
-
         self._check_machines()
 
     def _check_machines(self) -> None:
@@ -71,6 +71,12 @@ class TuneSettings:
                 "reuse=True compares with what trials read on this machine, so it cannot be combined with on=PLACE. "
                 "Remove one of them; an interrupted search is resumed anyway, by `rosenblatt runs resume`."
             )
+
+    def move_to(self, place: str) -> TuneSettings:
+        """The settings of the same search at another place. Raises SpecError."""
+        if place == LOCAL_PLACE:
+            return replace(self, on=None, cores_per_trial=1, gpus_per_trial=0)
+        return replace(self, on=place)
 
     @property
     def score_direction(self) -> Direction:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 RESUME = "ROSENBLATT_RESUME"  # environment variable with the id of the interrupted run that a command resumes
+RESUME_PLACE = "ROSENBLATT_RESUME_PLACE"  # environment variable with another place for it to train
 RUN_ID = "ROSENBLATT_RUN_ID"  # environment variable with the id of the run that a command begins
 
 
