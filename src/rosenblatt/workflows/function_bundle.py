@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -80,7 +79,7 @@ def _pickle(train: Callable[..., Any], files: ScriptFiles) -> bytes:
     try:
         with _pickled_by_value(files):
             content: bytes = cloudpickle.dumps(train)
-    except (pickle.PicklingError, AttributeError, TypeError, ValueError, RecursionError) as error:
+    except Exception as error:  # objects of the user may raise anything
         raise SpecError(
             f"The training function cannot be sent to other machines: {error}. Open files, connections and the like "
             "inside it, or leave out `on`."
@@ -100,8 +99,9 @@ def _pickled_by_value(files: ScriptFiles) -> Iterator[None]:
 
     registered = cloudpickle.list_registry_pickle_by_value()
     sent = {files.root / name for name in files.names}
-    modules = [module for module in _user_modules() if Path(str(module.__file__)).absolute() not in sent]
-    modules = [module for module in modules if module.__name__ not in registered]
+    modules = [module for module in _user_modules() if module.__name__ not in registered]
+    paths = {module.__name__: Path(str(module.__file__)) for module in modules}
+    modules = [m for m in modules if sent.isdisjoint((paths[m.__name__].absolute(), paths[m.__name__].resolve()))]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:

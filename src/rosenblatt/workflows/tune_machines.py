@@ -26,6 +26,7 @@ from rosenblatt.workflows.tune_record import TrialRun, TuneTrial
 from rosenblatt.workflows.tune_search import FunctionSearch, TrainFunction, TrialOutcome
 from rosenblatt.workflows.tune_threads import train_trial
 
+CHECK_INTERVAL_S = 0.1  # seconds between looks for trials that must stop
 STOP_INTERVAL_S = 1.0  # seconds after which a trial is asked again to stop
 STOP_TIMEOUT_S = 8.0  # seconds for trials to return after the search has ended
 _TABLES = {"params", "tags", "metadata"}  # that a trial may write
@@ -62,6 +63,7 @@ class MachineTrainer:
         self._train, self._search, self._workers, self._notify = train, search, workers, notify
         self._max_trials = max_trials
         self._running: dict[int, _RunningTrial] = {}  # by number
+        self._next_check = 0.0  # `time.monotonic` of the next look for trials that must stop
 
     def train_all(self) -> None:
         """Train trials until the search proposes no more."""
@@ -103,6 +105,9 @@ class MachineTrainer:
     def _send_stops(self) -> None:
         """Ask the trials to stop that must."""
         now = time.monotonic()
+        if now < self._next_check:
+            return
+        self._next_check = now + CHECK_INTERVAL_S
         for running in self._running.values():
             running.run.stop_at_deadline()
             if running.run.stop_reason and now >= running.next_stop:
