@@ -29,6 +29,7 @@ from rosenblatt.workflows.fit_identity import (
 from rosenblatt.workflows.problems.build import build_problem
 from rosenblatt.workflows.problems.problem import LearningProblem, ProblemRequest
 from rosenblatt.workflows.request import FitRequest
+from tests.models.export.fitted_models import make_dense_model
 
 # changed values need not be valid
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
@@ -187,7 +188,7 @@ def test_training_and_validation_rows_are_not_exchangeable(case):
 
 
 def test_each_field_of_a_learning_problem_counts_or_is_only_for_evaluation(case):
-    known = {"spec", "schema", "target", "data", "validation", "windows", "weight_column"}
+    known = {"spec", "schema", "target", "data", "validation", "windows", "weight_column", "start"}
     assert {field.name for field in fields(LearningProblem)} == known | EVALUATION_FIELDS | DERIVED_FIELDS
     for name in EVALUATION_FIELDS | DERIVED_FIELDS:
         assert case.with_problem(**{name: None}) == case.identity()
@@ -202,6 +203,16 @@ def test_columns_of_windows_are_part_of_the_identity(case):
     for name in field_names(WindowTransform):
         identities.add(case.with_problem(windows=windows.model_copy(update={name: changed(getattr(windows, name))})))
     assert len(identities) == 3 + len(field_names(WindowTransform))
+
+
+def test_the_networks_that_are_continued_are_part_of_the_identity(case):
+    trial = make_dense_model("relu").trials[0]
+    network = trial.networks[0]
+    other = replace(trial, networks=(replace(network, theta=network.theta + 1), *trial.networks[1:]))
+    encoder = replace(trial, encoder=make_dense_model("relu", "standard").encoder)
+    identities = {case.with_problem(start=start) for start in (None, trial, other, encoder)}
+    assert len(identities) == 4
+    assert case.with_problem(start=make_dense_model("relu").trials[0]) in identities
 
 
 TABLE_CHANGES = {

@@ -84,6 +84,10 @@ class FitOutput:
 @click.option("--test", metavar="TABLE", help="Table of test rows, in place of held-out rows.")
 @click.option("--validation", metavar="TABLE", help="Table of validation rows, in place of folds of the training rows.")
 @click.option(
+    "--start", metavar="MODEL",
+    help="Fine-tune the networks of a model, with its columns, encoder and classes, instead of training new ones.",
+)  # fmt: skip
+@click.option(
     "--config", metavar="FILE.toml", help="Hyperparameters and search space from a file; options override it."
 )
 @click.option(
@@ -130,6 +134,11 @@ def fit(exit_status: ExitStatus, /, config: str | None, **options: Any) -> None:
     \b
     rosenblatt fit photos@2 --kind cnn --query "width > 200"
 
+    Fine-tune the networks of a model, also of an imported one (docs/import.md):
+
+    \b
+    rosenblatt fit people-2026.csv --target income --start people.rosenblatt --learning-rate 0.0003
+
     Train on many machines (docs/cluster.md):
 
     \b
@@ -139,10 +148,13 @@ def fit(exit_status: ExitStatus, /, config: str | None, **options: Any) -> None:
     machines = Machines(options.pop("on"), options.pop("nodes_per_network"))
     request, output = _parse_options(config, options)
     machines.check(request.spec)
+    if request.start and machines.on:
+        raise SpecError("--start fine-tunes on this machine. Remove --on.")
     path = output.model_path(request.table)
     trials_path = f"{str(path).removesuffix('.rosenblatt')}.trials.jsonl" if request.spec.has_search else None
     check_output_paths(
-        [str(path), output.report, trials_path], inputs=[request.table, request.test, request.validation, config]
+        [str(path), output.report, trials_path],
+        inputs=[request.table, request.test, request.validation, request.start, config],
     )
     from rosenblatt.models.atomic_write import write_file
     from rosenblatt.workflows.fit_request import default_experiment, fit_and_save

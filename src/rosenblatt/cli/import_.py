@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def import_(
     file: str, out: str | None, table: str | None, table_format: TableFormat, as_json: bool, **names: str | None
 ) -> None:
-    """Import a dense network of another framework as a model: to predict, explain, report and export it.
+    """Import a dense network of another framework as a model: to predict, explain, report, fine-tune and export it.
 
     Files of ONNX (.onnx), torch.export (.pt2), Keras 3 (.keras), scikit-learn (.skops), and weights named layer by
     layer (.safetensors). No code of a file is run. The predictions are compared with those of the framework, in a new
@@ -41,6 +41,7 @@ def import_(
     rosenblatt import network.onnx --columns age,hours --classes no,yes
     rosenblatt import network.keras --rows people.csv --target income --out people.rosenblatt
     rosenblatt import weights.safetensors --activation relu
+    rosenblatt fit people.csv --target income --start network.rosenblatt     fine-tunes the model
     """
     from rosenblatt.models.imports.assembly import Names
     from rosenblatt.workflows.import_model import import_model
@@ -53,7 +54,11 @@ def import_(
     model, comparison = import_model(file, path, named, rows, activation=names["activation"], notify=notify)
     summary = model.networks[0].architecture.summary
     if as_json:
-        fields = {"path": str(path), "outline": summary, "columns": [column.name for column in model.schema.columns]}
+        fields: dict[str, Any] = {
+            "path": str(path),
+            "outline": summary,
+            "columns": [column.name for column in model.schema.columns],
+        }
         fields |= {"classes": list(model.target.labels), "task": model.task, "rows": comparison.rows}
         click.echo(json.dumps(fields | {"largest_difference": comparison.largest_difference}, indent=2))
     else:

@@ -19,7 +19,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 COMMON_OPTIONS = {  # options that `fit --help` shows, by group, most used first
     "Input": ("targets", "query", "task", "ignore", "texts", "test", "time", "horizon"),
-    "Network": ("kind", "hidden_sizes", "activation"),
+    "Network": ("kind", "hidden_sizes", "activation", "start"),
     "Training": ("epochs", "learning_rate", "batch_size", "dropout", "class_weight", "scoring", "seed", "on"),
     "Search": ("minutes", "trials", "config"),
     "Output": ("out", "report", "by", "as_json"),

@@ -33,6 +33,7 @@ from rosenblatt.training.population import train
 from rosenblatt.tuning.network_training import NetworkTraining
 from rosenblatt.workflows.problems.build import build_problem
 from rosenblatt.workflows.problems.problem import LearningProblem, ProblemRequest, drop_damaged_test_images
+from rosenblatt.workflows.problems.start import start_spec
 from rosenblatt.workflows.recorder import Recorder
 from rosenblatt.workflows.search import SearchOptions, search
 
@@ -59,6 +60,7 @@ def fit(
     texts: Sequence[str] = (),
     test: Table | None = None,
     validation: Table | None = None,
+    start: Model | None = None,
     notify: Notify = print,
     make_epoch_callback: Callable[[Spec, int], EpochCallback] | None = None,
     threads: int | None = None,
@@ -77,6 +79,7 @@ def fit(
         texts: columns to treat as text.
         test: test rows, if they are in a table of their own.
         validation: rows to choose the best epoch on, instead of folds of the training rows.
+        start: a model whose networks are trained further, with its columns, encoder and target.
         notify: called with each message for the user.
         make_epoch_callback: called with the resolved spec and the number of networks; returns what is called with the
             record of each epoch.
@@ -88,7 +91,8 @@ def fit(
         TableError, SpecError: if the table or the hyperparameters cannot be used.
         DivergedError, TrainingInterruptedError: if no network could be trained.
     """
-    request = ProblemRequest(table, spec, targets, task, ignore, keep, texts, test, validation)
+    spec = start_spec(spec, start) if start else spec
+    request = ProblemRequest(table, spec, targets, task, ignore, keep, texts, test, validation, start)
     options = FitOptions(notify, make_epoch_callback, threads, search_options or SearchOptions(), recorder)
     return run_fit(request, options)
 
@@ -193,7 +197,8 @@ def _train(problem: LearningProblem, options: FitOptions) -> tuple[Model, Model 
     spec, data, validation = problem.spec, problem.data, problem.validation
     scorer_factory = _epoch_scorer_factory(spec.training.scoring)
     if not spec.has_search:
-        prepared, make_workers = PreparedData(data, lambda _: problem.target, validation), options.search.make_workers
+        start, make_workers = problem.start, options.search.make_workers
+        prepared = PreparedData(data, lambda _: problem.target, validation, encoder=start.encoder if start else None)
         model = fit_prepared(
             spec,
             problem.schema,
@@ -201,6 +206,7 @@ def _train(problem: LearningProblem, options: FitOptions) -> tuple[Model, Model 
             scorer_factory,
             options.make_epoch_callback,
             options.threads,
+            start,
             train=NetworkTraining(make_workers, prepared).train if make_workers else train,
         )
         return model.with_metadata(windows=problem.windows), None

@@ -13,13 +13,14 @@ from pydantic import BaseModel
 from rosenblatt.data.cores import cores
 from rosenblatt.data.dataset import Dataset
 from rosenblatt.models.model import Model
+from rosenblatt.models.trained import TrainedTrial
 from rosenblatt.runs.capture.environment import Environment
 from rosenblatt.runs.capture.snapshot import run_identity
 from rosenblatt.workflows.problems.problem import LearningProblem
 from rosenblatt.workflows.request import FitRequest
 
-LOCATION_FIELDS = frozenset({"table", "test", "validation"})
-"""Fields of `FitRequest` that say where tables are; their rows count instead."""
+LOCATION_FIELDS = frozenset({"table", "test", "validation", "start"})
+"""Fields of `FitRequest` that say where tables and a model are; their content counts instead."""
 
 EVALUATION_FIELDS = frozenset({"frame", "test", "test_typed", "y_test", "test_row_numbers", "test_weight"})
 """Fields of `LearningProblem` on which only the evaluation depends, which is repeated when a model is reused."""
@@ -62,7 +63,10 @@ def engine_hash() -> str:
     return digest.hexdigest()
 
 
-def _fingerprint(part: Dataset | BaseModel | None) -> Any:
+def _fingerprint(part: Dataset | TrainedTrial | BaseModel | None) -> Any:
+    if isinstance(part, TrainedTrial):
+        thetas = [hashlib.sha256(network.theta.tobytes()).hexdigest() for network in part.networks]
+        return [part.encoder.model_dump(mode="json"), part.resolved_spec.model_dump(mode="json"), thetas]
     if isinstance(part, Dataset):
         return part.fingerprint().hex()
     return None if part is None else part.model_dump(mode="json")

@@ -13,11 +13,13 @@ from rosenblatt.data.table import Table
 from rosenblatt.data.volumes.locations import is_volume
 from rosenblatt.errors import Notify, StorageError, TrainingInterruptedError
 from rosenblatt.models.evaluation import Evaluation
+from rosenblatt.models.model_file import load_model
 from rosenblatt.models.model_file_checker import ModelFileChecker
 from rosenblatt.training.progress import training_progress
 from rosenblatt.tuning.progress import search_progress
 from rosenblatt.workflows import fit
 from rosenblatt.workflows.problems.problem import ProblemRequest
+from rosenblatt.workflows.problems.start import start_spec
 from rosenblatt.workflows.recorded_results import MODEL_FILE
 from rosenblatt.workflows.recorder import Recorder
 from rosenblatt.workflows.request import FitRequest
@@ -80,10 +82,12 @@ def _read_tables(request: FitRequest, notify: Notify) -> ProblemRequest:
             return read_text(path)
         return read_and_report(path, request.format, notify, query=query)
 
+    start = load_model(request.start) if request.start else None
+    spec = start_spec(request.spec, start) if start else request.spec
     table = read(request.table, request.query)
     return ProblemRequest(
         table,
-        request.spec,
+        spec,
         split_column_names(request.targets, table),
         request.task,
         split_column_names(request.ignore, table),
@@ -91,6 +95,7 @@ def _read_tables(request: FitRequest, notify: Notify) -> ProblemRequest:
         split_column_names(request.texts, table),
         read(request.test) if request.test else None,
         read(request.validation) if request.validation else None,
+        start,
     )
 
 

@@ -33,6 +33,7 @@ class FitRequest(BaseModel):
     texts: tuple[str, ...] = ()
     test: str | None = None
     validation: str | None = None
+    start: str | None = None  # model file whose networks are trained further
     format: TableFormat = DETECT_FORMAT
     threads: int | None = None
 
@@ -42,7 +43,7 @@ class FitRequest(BaseModel):
         for name in VOLUME_FIELDS:
             if data[name] not in (None, STANDARD_INPUT) and not is_volume(data[name]):
                 data[name] = str(Path(data[name]).absolute())
-        return data
+        return data if self.start is None else data | {"start": str(Path(self.start).absolute())}
 
     @property
     def reads_standard_input(self) -> bool:

@@ -257,11 +257,12 @@ def _recurrent(graph: Graph, layer: Recurrent, parameters: LayerParameters, a: s
         graph.constant("recurrent", stack("recurrent_weight")),
     )
     bias = graph.constant("bias", np.concatenate([stack("bias"), stack("recurrent_bias")], axis=1))
+    attributes: dict[str, Any] = {"linear_before_reset": 1} if layer.cell == "gru" else {}
     steps = graph.add("Transpose", a, name="steps_first", perm=[1, 0, 2])
     out = graph.add(
         CELLS[layer.cell], steps, weight, recurrent, bias, graph.cast(lengths, INT32, "lengths"), name=layer.cell,
         hidden_size=layer.units, direction="bidirectional" if layer.directions == 2 else "forward",
-        **({"linear_before_reset": 1} if layer.cell == "gru" else {}),
+        **attributes,
     )  # fmt: skip
     out = graph.add("Transpose", out, name="rows_first", perm=[2, 0, 1, 3])  # (n, T, directions, units)
     return graph.add("Reshape", out, axes(0, 0, layer.directions * layer.units), name="out")

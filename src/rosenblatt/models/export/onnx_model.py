@@ -228,10 +228,9 @@ def _convolved_steps(graph: Graph, layers: tuple[Any, ...], tower: Convolutional
 
 def _decoded(graph: Graph, plan: DecodingPlan, logits: str) -> str:
     """Logits to predictions (n, K) float64; see `DecodingPlan`."""
-    operators = {"softmax": ("Softmax", {"axis": -1}), "sigmoid": ("Sigmoid", {}), "exponential": ("Exp", {})}
+    operators = {"softmax": "Softmax", "sigmoid": "Sigmoid", "exponential": "Exp"}  # softmax along the last axis
     if plan.activation in operators:
-        operator, attributes = operators[plan.activation]
-        logits = graph.add(operator, logits, name=plan.activation, **attributes)
+        logits = graph.add(operators[plan.activation], logits, name=plan.activation)
     out = graph.cast(logits, DOUBLE, "double")
     if plan.splits_classes:
         other = graph.add("Neg", out, name="other") if plan.is_sum else graph.add("Sub", float64(1), out, name="other")

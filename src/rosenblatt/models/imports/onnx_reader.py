@@ -19,7 +19,7 @@ ACTIVATIONS = {
     "Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid", "Selu": "selu", "Softplus": "softplus", "Mish": "mish",
     "Elu": "elu", "Gelu": "gelu",
 }  # fmt: skip
-REQUIRED_ATTRIBUTES = {  # with which an activation is that of Rosenblatt
+REQUIRED_ATTRIBUTES: dict[str, dict[str, Any]] = {  # with which an activation is that of Rosenblatt
     "Selu": {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}, "Elu": {"alpha": 1.0},
     "Gelu": {"approximate": b"none"},
 }  # fmt: skip
@@ -220,7 +220,7 @@ def _softmax(operator: str, _: list[np.ndarray], attributes: dict[str, Any]) -> 
 def _activation(operator: str, _: list[np.ndarray], attributes: dict[str, Any]) -> Layer:
     for name, expected in REQUIRED_ATTRIBUTES.get(operator, {}).items():
         value = attributes.get(name, expected)
-        is_equal = value == expected if isinstance(expected, bytes) else np.isclose(value, expected)  # type: ignore[arg-type]
+        is_equal = value == expected if isinstance(expected, bytes) else np.isclose(value, expected)
         if not is_equal:
             raise _UnfitError(f"its {name} is {value!r}, but networks of Rosenblatt have {expected!r}")
     return Activation(ACTIVATIONS[operator])

@@ -6,6 +6,7 @@ which must be one of PyTorch's own, is called on arrays.
 
 import json
 import sys
+from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
@@ -23,7 +24,7 @@ def main(file: str, rows: str, predictions: str) -> None:
         program = json.loads(archive.read(f"{root}/models/model.json"))["graph_module"]
         config = json.loads(archive.read(f"{root}/data/weights/model_weights_config.json"))["config"]
         weights = {name: tensor(archive.read(f"{root}/data/weights/{e['path_name']}"), e) for name, e in config.items()}
-    results = {"": None}
+    results = dict[str, Any]()
     for spec in program["signature"]["input_specs"]:
         ((kind, content),) = spec.items()
         if kind == "user_input":
@@ -36,14 +37,14 @@ def main(file: str, rows: str, predictions: str) -> None:
     np.save(predictions, results[program["graph"]["outputs"][0]["as_tensor"]["name"]].numpy())
 
 
-def tensor(content: bytes, entry: dict) -> torch.Tensor:
+def tensor(content: bytes, entry: dict[str, Any]) -> torch.Tensor:
     """A parameter."""
     meta = entry["tensor_meta"]
     sizes = [size["as_int"] for size in meta["sizes"]]
     return torch.from_numpy(np.frombuffer(content, DTYPES[meta["dtype"]]).reshape(sizes).copy())
 
 
-def run(node: dict, results: dict) -> None:
+def run(node: dict[str, Any], results: dict[str, Any]) -> None:
     """Call the operator of a node."""
     name, _, overload = node["target"].removeprefix(PREFIX).partition(".")
     if not node["target"].startswith(PREFIX) or name == SKIPPED:

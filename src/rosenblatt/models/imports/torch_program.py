@@ -16,12 +16,16 @@ from rosenblatt.errors import ExportError
 from rosenblatt.models.imports.files import array_from_bytes, as_vector, open_archive, read_json
 from rosenblatt.models.imports.layers import Activation, FileContent, Layer, Linear, Normalization, Scaling
 
-DTYPES = {6: np.dtype("<f2"), 7: np.dtype("<f4"), 8: np.dtype("<f8")}  # by their numbers in the file
+DTYPES: dict[int, np.dtype[Any]] = {  # by their numbers in the file
+    6: np.dtype("<f2"),
+    7: np.dtype("<f4"),
+    8: np.dtype("<f8"),
+}
 ACTIVATIONS = {
     "relu": "relu", "tanh": "tanh", "sigmoid": "sigmoid", "selu": "selu", "silu": "silu", "mish": "mish",
     "softplus": "softplus", "elu": "elu", "gelu": "gelu",
 }  # fmt: skip
-DEFAULTS = {  # parameters with which an activation is that of Rosenblatt
+DEFAULTS: dict[str, dict[str, Any]] = {  # parameters with which an activation is that of Rosenblatt
     "elu": {"alpha": 1, "scale": 1, "input_scale": 1}, "gelu": {"approximate": "none"},
     "softplus": {"beta": 1, "threshold": 20},
 }  # fmt: skip

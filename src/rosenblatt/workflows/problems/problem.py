@@ -20,6 +20,8 @@ from rosenblatt.data.tasks.forecasting import WindowTransform
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import SupervisedTask, has_targets, read_targets
 from rosenblatt.errors import SpecError, TableError, format_count, format_list
+from rosenblatt.models.model import Model
+from rosenblatt.models.trained import TrainedTrial
 from rosenblatt.models.training_rows import RowHashes
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
@@ -40,6 +42,7 @@ class ProblemRequest:
     texts: Sequence[str] = ()  # columns of free text
     test: Table | None = None
     validation: Table | None = None
+    start: Model | None = None  # whose networks are trained further
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class LearningProblem:
     test_row_numbers: np.ndarray | None = None  # (n,) as `Evaluation.row_numbers`
     test_weight: np.ndarray | None = None  # (n,) sample weights of the test rows
     weight_column: Column | None = None  # how sample weights are read, if the rows have some
+    start: TrainedTrial | None = None  # whose networks are trained further, with its encoder
 
     def hash_training_rows(self) -> RowHashes:
         """Hash the rows that training uses, to fit networks or to choose among them."""

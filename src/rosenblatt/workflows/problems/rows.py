@@ -30,6 +30,7 @@ from rosenblatt.workflows.problems.problem import (
     labelled_rows,
     readable_image_mask,
 )
+from rosenblatt.workflows.problems.start import check_start_options, start_schema, start_target, start_task
 from rosenblatt.workflows.problems.weights import scale_weight, weigh_rows_of_table, weigh_training_rows
 
 MIN_TEST_ROWS = 30  # test scores of fewer rows are called rough
@@ -44,7 +45,7 @@ def tabular_problem(request: ProblemRequest, messages: list[str]) -> LearningPro
     """Predict the target columns of a row from its other columns. Raises TableError, SpecError."""
     # Task: what the target columns hold.
     ignored = _ignored_columns(request)
-    task = detect_task(request.table.frame, request.targets, request.task, messages, request.table.format)
+    task = _read_task(request, messages)
     rows = drop_unlabelled(request.table.frame, task.y, task.names, messages)
     rows, weight_column = weigh_training_rows(rows, request, task.labels, messages)
     if len(rows.y) < 2:
@@ -67,7 +68,7 @@ def tabular_problem(request: ProblemRequest, messages: list[str]) -> LearningPro
     data = Dataset(schema.read(frame[train]), y[train], *(_take(a, train) for a in (rows.weight, groups, order)))
 
     # Target: fitted on the training rows; other tables are read by it.
-    target, validation = task.target(data.y, spec), None
+    target, validation, start = _make_target(task, data.y, spec, request), None, request.start
     test, test_typed = rows.select(held_out), schema.read(frame[held_out], messages)
     if test_table:
         test, test_typed = _read_labelled(test_table, schema, target, spec, weight_column, messages)
@@ -79,8 +80,21 @@ def tabular_problem(request: ProblemRequest, messages: list[str]) -> LearningPro
     return LearningProblem(
         spec, schema, task, target, data, validation, frame, test.frame, test_typed, test.y,
         test_row_numbers=None if request.table.test else test.numbers,
-        test_weight=test.weight, weight_column=weight_column,
+        test_weight=test.weight, weight_column=weight_column, start=start.trials[0] if start else None,
     )  # fmt: skip
+
+
+def _read_task(request: ProblemRequest, messages: list[str]) -> SupervisedTask:
+    """The task that the target columns hold, or that of the model whose networks are continued."""
+    if request.start is None:
+        return detect_task(request.table.frame, request.targets, request.task, messages, request.table.format)
+    options = {"--ignore": request.ignore, "--keep": request.keep, "--text": request.texts}
+    check_start_options(request.start, request.task, options)
+    return start_task(request.start, request.table, [*request.targets], messages)
+
+
+def _make_target(task: SupervisedTask, y: np.ndarray, spec: Spec, request: ProblemRequest) -> Target:
+    return task.target(y, spec) if request.start is None else start_target(request.start, task, y, spec)
 
 
 def _ignored_columns(request: ProblemRequest) -> list[str]:
@@ -100,6 +114,8 @@ def _build_schema(
 ) -> tuple[Schema, Spec]:
     """The schema of the input columns, and the spec with a kind of network that can use them."""
     spec = request.spec
+    if request.start is not None:
+        return start_schema(request.start, request.table, [*request.targets], messages), spec
     identifiers, texts = (
         [resolve_column_name(frame, name) for name in names]
         for names in (request.keep, (*request.table.texts, *request.texts))
