@@ -6,6 +6,7 @@
     python benchmarks/cluster.py simulate [--nodes 4] [--trials-per-node 250] [--item-seconds 2] [--json]
     python benchmarks/cluster.py network [--repeats 3] [--json]
     python benchmarks/cluster.py bytes [--machines 3] [--rows 250000] [--json]
+    python benchmarks/cluster.py sizes [--trials 30] [--json]
     python benchmarks/cluster.py faults [--machines 3] [--repeats 3] [--json]
 
 search: small trials, all trained to their end, on two nodes of Ray with one core each, against two threads without
@@ -34,6 +35,9 @@ on one divided by that on two; by processor time it does not depend on other wor
 bytes: bytes that a search sends to each machine, counted at its link, divided by the size of what its items share
 (encoded rows and folds). Machines are namespaces on this one (needs root).
 
+sizes: bytes of an item and of a result, of a search of the default space on 400 rows and 2 columns, and of small
+networks on a table of 26 MB. One thread of this machine trains; nothing is sent.
+
 faults: a search on machines in namespaces (needs root), one of which is switched off, or cut off silently, when a third
 of the trials have ended. Delay: time until the last item of the lost machine runs elsewhere; and the end, beside a
 search with one machine less from that moment on. Work lost: epochs that were trained twice.
@@ -47,7 +51,7 @@ from typing import Any
 
 from common import make_parser
 
-PARTS = ("search", "peers", "up", "simulate", "network", "bytes", "faults")
+PARTS = ("search", "peers", "up", "simulate", "network", "bytes", "sizes", "faults")
 
 
 def measure(options: Any) -> list[dict[str, Any]]:
@@ -72,6 +76,10 @@ def measure(options: Any) -> list[dict[str, Any]]:
         from cluster_bytes import measure_bytes
 
         return [measure_bytes(options.machines, options.rows)]
+    if options.part == "sizes":
+        from cluster_sizes import measure_sizes
+
+        return measure_sizes(options.trials or 30)
     if options.part == "faults":
         from cluster_faults import measure_faults
 

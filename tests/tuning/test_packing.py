@@ -2,9 +2,11 @@
 
 import gc
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from rosenblatt.errors import ClusterError
 from rosenblatt.models.scorers import make_epoch_scorer
@@ -38,7 +40,7 @@ def send_back(attempt, item, result, first_epoch=0):
 
 
 def test_an_item_trained_elsewhere_equals_one_trained_here():
-    (here, *_), (elsewhere, *_) = make_items(1), make_items(1)
+    (here, *_), (elsewhere, *_) = make_items(1, is_last_rung=False), make_items(1, is_last_rung=False)
     packed, item = Machine().receive(ItemPacker(), elsewhere)
     back = send_back(packed.attempt, item, item(STOP))
     back.install(elsewhere)
@@ -51,15 +53,53 @@ def test_an_item_trained_elsewhere_equals_one_trained_here():
     np.testing.assert_array_equal(expected.best, actual.best)
     assert expected.history == actual.history
     assert (expected.best_epoch, expected.best_score) == (actual.best_epoch, actual.best_score)
+    assert (back.result.trial, back.result.fold, back.result.failure) == (elsewhere.trial.number, elsewhere.index, "")
+
+
+def test_a_result_of_the_last_rung_has_the_network_and_its_predictions_only():
+    (here, *_), (elsewhere, *_) = make_items(1), make_items(1)
+    packed, item = Machine().receive(ItemPacker(), elsewhere)
+    content = pack_results([(packed.attempt, 0, item, item(STOP))])
+    unpack_results(content)[0].install(elsewhere)
+    here(STOP)
+    expected, actual = (i.trial.folds.members[i.index] for i in (here, elsewhere))
+    np.testing.assert_array_equal(expected.best, actual.best)
     np.testing.assert_array_equal(
         here.trial.folds.out_of_fold_predictions[here.index], elsewhere.trial.folds.out_of_fold_predictions[here.index]
     )
-    assert (back.result.trial, back.result.fold, back.result.failure) == (elsewhere.trial.number, elsewhere.index, "")
+    assert actual.state.order.size == expected.state.order.size  # which counts the steps of an epoch
+    assert not actual.state.theta.size
+    names = set(safetensors.numpy.load(content))
+    assert names == {"0.best", "0.predictions", "0.counter", "0.step", "0.counts"}
+    again = Machine().receive(ItemPacker(), elsewhere, 2)
+    send_back(again[0].attempt, again[1], again[1](STOP), first_epoch=len(actual.history)).install(elsewhere)
+    np.testing.assert_array_equal(expected.best, elsewhere.trial.folds.members[here.index].best)
+
+
+def test_a_member_that_stopped_before_the_end_of_its_last_rung_keeps_its_training_state():
+    (item, *_) = make_items(1)
+    packed, there = Machine().receive(ItemPacker(), item)
+    send_back(packed.attempt, there, there(np.ones(1, np.uint8))).install(item)
+    member = item.trial.folds.members[item.index]
+    assert (member.n_epochs, member.state.theta.size) == (0, member.architecture.n_parameters)
+
+
+def test_rows_are_sent_in_the_smallest_type():
+    (item, *_) = make_items(1, is_last_rung=False)
+    packed, there = Machine().receive(ItemPacker(), item)
+    order = safetensors.numpy.load(pack_results([(packed.attempt, 0, there, there(STOP))]))["0.order"]
+    assert order.dtype == np.uint8
+    np.testing.assert_array_equal(order, there.trial.folds.members[there.index].state.order)
+    item.trial.folds.members[item.index] = there.trial.folds.members[there.index]
+    _, further = Machine().receive(ItemPacker(), item)
+    member = further.trial.folds.members[further.index]
+    assert member.state.order.dtype == np.int64
+    np.testing.assert_array_equal(member.state.order, order)
 
 
 def test_a_member_continues_on_another_machine():
     packer = ItemPacker()
-    (item, *_) = make_items(1, 3)
+    (item, *_) = make_items(1, 3, is_last_rung=False)
     packed, there = Machine().receive(packer, item)
     send_back(packed.attempt, there, there(STOP)).install(item)
     continued = WorkItem(item.trial, item.index, item.fold, 6, None, is_last_rung=False)
@@ -164,14 +204,18 @@ def test_shared_objects_may_refer_to_others():
     assert packer.take_new() == []
 
 
-@pytest.mark.parametrize("damage", ["shape", "type", "rows", "predictions", "epochs"])
+@pytest.mark.parametrize("damage", ["shape", "type", "rows", "best", "predictions", "epochs", "state"])
 def test_a_network_that_does_not_fit_its_trial_is_refused(damage):
-    (item, *_) = make_items(1)
+    (item, *_) = make_items(1, is_last_rung=damage == "predictions")
     packed, elsewhere = Machine().receive(ItemPacker(), item)
     result, folds = elsewhere(STOP), elsewhere.trial.folds
     state = folds.members[item.index].state
     if damage == "predictions":
         folds.out_of_fold_predictions[item.index] = np.zeros((1, 1), np.float32)
+    elif damage == "best":
+        folds.members[item.index].best = state.theta[:1]
+    elif damage == "state":  # which is left out, although the member is to be trained further
+        elsewhere = replace(elsewhere, is_last_rung=True)
     else:
         folds.members[item.index].state = {
             "shape": state._replace(theta=state.theta[:1]),

@@ -30,6 +30,7 @@ from rosenblatt.tuning.work_queue import WorkItem, WorkResult
 
 MIN_SHARED_BYTES = 4096  # arrays from this size on are shared between messages
 _NO_ROWS = np.empty(0, np.int64)
+_TRAINING_FIELDS = frozenset({"theta", "m", "v", "mean", "order"})  # of `MemberState`, needed only to continue training
 Result = TypeVar("Result")
 
 
@@ -40,7 +41,7 @@ class _ItemPart(NamedTuple):
     n_members: int
     params: dict[str, Any]
     resolved_spec: Spec
-    member: Member | None  # without its validation rows
+    member: Member | None  # without its validation rows, and with packed training rows
     fold: int
     target_epochs: int
     is_last_rung: bool
@@ -87,7 +88,7 @@ class ItemPacker:
             n_members=len(trial.folds.members),
             params=proposal.params,
             resolved_spec=proposal.resolved_spec,
-            member=member and replace(member, validation=_NO_ROWS),
+            member=member and _replace_rows(member, _pack_rows(member.state.order), _NO_ROWS),
             fold=item.index,
             target_epochs=item.target_epochs,
             is_last_rung=item.is_last_rung,
@@ -198,8 +199,20 @@ def unpack_item(content: bytes, shared: Mapping[int, Any]) -> WorkItem:
     encoder, target, rows, fold, scorer = objects
     trial = Trial.new(part.trial, Proposal(part.params, part.resolved_spec, encoder, target), part.n_members)
     trial.rows = rows
-    trial.folds.members[part.fold] = part.member and replace(part.member, validation=fold.validation)
+    member = part.member
+    trial.folds.members[part.fold] = member and _replace_rows(
+        member, member.state.order.astype(np.int64), fold.validation
+    )
     return WorkItem(trial, part.fold, fold, part.target_epochs, scorer, part.is_last_rung)
+
+
+def _pack_rows(rows: np.ndarray) -> np.ndarray:
+    """Indices of rows in the smallest unsigned type."""
+    return rows.astype(np.min_scalar_type(int(rows.max(initial=0))))
+
+
+def _replace_rows(member: Member, train: np.ndarray, validation: np.ndarray) -> Member:
+    return replace(member, state=member.state._replace(order=train), validation=validation)
 
 
 # Results
@@ -241,31 +254,53 @@ class PackedResult:
             return
         member = item.trial.fold_member(item.index, item.fold)
         self._check(member, item)
-        member.state = MemberState(**{name: arrays[name] for name in MemberState._fields})
+        changed = {name: arrays[name] for name in MemberState._fields if name in arrays}
+        if "order" in changed:
+            changed["order"] = changed["order"].astype(np.int64)
+        member.state = member.state._replace(**changed)
         member.best, member.best_epoch, member.best_score = arrays["best"], record.best_epoch, record.best_score
         member.history[record.first_epoch :] = record.history
         member.failure, member.finished = record.member_failure, record.finished
+        if "theta" not in arrays:
+            member.release_training_state()
         if "predictions" in arrays:
             folds.out_of_fold_predictions[item.index] = arrays["predictions"]
 
     def _check(self, member: Member, item: WorkItem) -> None:
         """Raise ClusterError unless the arrays fit the member: compiled code relies on their sizes."""
-        arrays, state, rows = self._arrays, member.state, item.fold.train
-        has_fixed_sizes = member.spec.network.kind != "perceptron"
-        order, best, predictions = (arrays.get(name, _NO_ROWS) for name in ("order", "best", "predictions"))
+        arrays, record, rows = self._arrays, self._record, item.fold.train
+        n_epochs = member.n_dropped + record.first_epoch + len(record.history)
+        is_last = _ends_training(item, member, n_epochs, is_finished=record.finished, failure=record.member_failure)
+        state = {name: array for name, array in member.state._asdict().items() if name in _fields(is_last=is_last)}
+        order = arrays.get("order", np.empty(0, np.uint8))
         fits = (
-            arrays.keys() - {"predictions"} == {*MemberState._fields, "best"}
-            and self._record.first_epoch == len(member.history)
-            and all(arrays[name].dtype == array.dtype for name, array in state._asdict().items())
-            and order.shape == state.order.shape
-            and (not order.size or (order.min() >= 0 and order.max() <= rows.max()))
-            and ("predictions" not in arrays or len(predictions) == item.fold.validation.size)
+            arrays.keys() - {"predictions"} == {*state, "best"}
+            and record.first_epoch == len(member.history)
+            and all(arrays[name].dtype == array.dtype for name, array in state.items() if name != "order")
+            and order.dtype.kind == "u"
+            and ("order" not in state or order.shape == state["order"].shape)
+            and (not order.size or order.max() <= rows.max())
+            and ("predictions" not in arrays or len(arrays["predictions"]) == item.fold.validation.size)
         )
-        if fits and has_fixed_sizes:
-            fits = all(arrays[name].shape == array.shape for name, array in state._asdict().items())
-            fits &= best.shape in ((0,), state.theta.shape)
+        if fits and member.spec.network.kind != "perceptron":  # whose arrays grow
+            fits = all(arrays[name].shape == array.shape for name, array in state.items())
+            fits &= arrays["best"].shape in ((0,), (member.architecture.n_parameters,))
         if not fits:
             raise ClusterError(f"A machine of the cluster sent a network that does not fit trial {item.trial.number}.")
+
+
+def _ends_training(item: WorkItem, member: Member, n_epochs: int, *, is_finished: bool, failure: str) -> bool:
+    """Whether a member is not trained any further after an item, so that nothing needs its training state.
+
+    Perceptrons predict by it, and the state of a member that failed may show why.
+    """
+    is_complete = is_finished or n_epochs >= min(item.target_epochs, member.epochs)
+    return item.is_last_rung and is_complete and not failure and member.spec.network.kind != "perceptron"
+
+
+def _fields(*, is_last: bool) -> list[str]:
+    """Arrays of a state that a result has; fewer if the member is not trained any further."""
+    return [name for name in MemberState._fields if not (is_last and name in _TRAINING_FIELDS)]
 
 
 def pack_results(results: Iterable[tuple[Attempt, int, WorkItem, WorkResult]]) -> bytes:
@@ -281,7 +316,10 @@ def pack_results(results: Iterable[tuple[Attempt, int, WorkItem, WorkResult]]) -
             "has_member": member is not None,
         }
         if member is not None:
-            tensors = {**member.state._asdict(), "best": member.best}
+            is_last = _ends_training(item, member, member.n_epochs, is_finished=member.finished, failure=member.failure)
+            tensors = {name: getattr(member.state, name) for name in _fields(is_last=is_last)} | {"best": member.best}
+            if "order" in tensors:
+                tensors["order"] = _pack_rows(tensors["order"])
             predictions = item.trial.folds.out_of_fold_predictions.get(item.index)
             tensors |= {} if predictions is None else {"predictions": predictions}
             arrays |= {f"{number}.{name}": np.ascontiguousarray(array) for name, array in tensors.items()}
