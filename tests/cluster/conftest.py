@@ -103,7 +103,6 @@ def fake_ray(tmp_path, monkeypatch) -> None:
         (folder / "__init__.py").touch()
     (scripts / "scripts.py").write_text(RAY)
     (scripts.parent / "_raylet.py").write_text(RAYLET)
-    (scripts.parent / "_raylet.py").write_text(RAYLET)
     folders = [str(scripts.parents[1]), os.environ.get("PYTHONPATH", ""), str(Path(__file__).parents[2])]
     path = os.pathsep.join(folder for folder in folders if folder)
     monkeypatch.setenv("PYTHONPATH", path)

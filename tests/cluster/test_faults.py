@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 
 from rosenblatt.cluster.hosts import read_hosts
 from rosenblatt.cluster.node_state import NodeReport
-from rosenblatt.cluster.open import driver_connection
+from rosenblatt.cluster.open import driver_connection, open_cluster
 from rosenblatt.cluster.probe import Endpoint, ProbeResult, probe
 from rosenblatt.cluster.record import list_records
 from rosenblatt.cluster.security import CertificateAuthority, Credentials
@@ -25,6 +26,7 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.training.workers import WorkerPool
 from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.ray_workers import RayWorkers
+from tests.cluster.clocks import attach_clock, set_clock
 from tests.cluster.machines import REPOSITORY, assert_idle, machines, write_hosts
 from tests.tuning.test_coordinator import FAST, SPACE, assert_equal_searches, make_prepared
 from tests.tuning.test_ray_workers import after_results, local_search
@@ -56,10 +58,15 @@ def cluster_on(tmp_path, rig, name="lab"):
 
 def search_on(record, fault, n_results=5):
     """Search on a cluster, with a fault after some results; returns the search and the messages."""
+    return search_over(driver_connection(record), fault, n_results)
+
+
+def search_over(connection, fault, n_results=5):
+    """Search over a connection, as `search_on`."""
     messages = []
 
     def start(_threads):
-        workers = RayWorkers(driver_connection(record), messages.append, lambda: WorkerPool(2))
+        workers = RayWorkers(connection, messages.append, lambda: WorkerPool(2))
         after_results(n_results, lambda _: fault())(workers)
         return workers
 
@@ -103,6 +110,34 @@ def test_a_search_ends_as_without_the_fault_of_a_machine(tmp_path, fault):
             seen = {machine.address: machine.is_alive for machine in reports[0].ray_machines}
             assert seen == {rig[0].address: True, rig[1].address: True, rig[2].address: False}
         rig[2].mend()
+
+
+@pytest.mark.parametrize("shift_s", [3600, -3600])
+def test_a_search_does_not_depend_on_the_clocks_of_machines(tmp_path, shift_s):
+    with machines(2) as rig:
+        for machine in rig:
+            attach_clock(machine)
+        with open_cluster(str(write_hosts(tmp_path, rig)), print) as connection:  # its nodes have leases
+            [record] = list_records()
+            search, messages = search_over(connection, lambda: set_clock(rig[1], shift_s))
+            shift = int(rig[1].run("date +%s").stdout) - time.time()
+            assert abs(shift - shift_s) < 30
+            time.sleep(1.0)  # in which its node looks at its lease
+            assert [report.phase for report in report_nodes(record)] == ["ready", "ready"]
+        assert_equal_searches(search, local_search(trials=TRIALS))
+        assert len(messages) == 1
+        assert_idle(*rig)
+
+
+def test_start_files_of_shells_may_print(tmp_path):
+    with machines(2) as rig:
+        for machine in rig:
+            machine.run("rm -f ~/.bashrc; echo 'echo Welcome to the lab; echo mail >&2' > ~/.bashrc")
+        assert subprocess.check_output(["ssh", f"root@{rig[0].address}", "true"]) == b"Welcome to the lab\n"
+        with cluster_on(tmp_path, rig) as record:
+            search, messages = search_on(record, lambda: None)
+        assert_equal_searches(search, local_search(trials=TRIALS))
+        assert len(messages) == 1
 
 
 def test_a_search_ends_on_this_machine_if_the_head_is_killed(tmp_path, monkeypatch):
@@ -170,6 +205,22 @@ def test_ctrl_c_leaves_no_process_on_any_machine(tmp_path):
         assert_idle(*rig)
 
 
+def test_a_second_ctrl_c_leaves_a_cluster_that_the_next_command_takes_down(tmp_path):
+    with machines(2) as rig:
+        controller = start_controller(write_hosts(tmp_path, rig))
+        [record] = list_records()
+        controller.send_signal(signal.SIGINT)
+        wait_until(lambda: rig[0].processes("node_commands stop"), timeout=60)
+        controller.send_signal(signal.SIGINT)
+        output, _ = controller.communicate()
+        assert f"Run `rosenblatt cluster down {record.name}`." in output
+        [left] = list_records()
+        assert left.is_abandoned
+        assert take_down(left, print)
+        assert list_records() == []
+        assert_idle(*rig)
+
+
 def test_machines_with_a_full_disk_or_a_wrong_clock_are_left_out_if_wanted(tmp_path):
     with machines(3, disk="300m") as rig:
         fill_disk(rig[1])
@@ -214,8 +265,10 @@ def test_two_clusters_on_one_machine_do_not_disturb_each_other(tmp_path):
     with machines(2) as rig, cluster_on(tmp_path, rig, "one") as one:
         second = tmp_path / "second"
         second.mkdir()
-        with cluster_on(second, rig[:1], "two") as two:
-            assert_equal_searches(search_on(two, lambda: None)[0], local_search(trials=TRIALS))
+        with cluster_on(second, rig[:1], "two") as two, ThreadPoolExecutor(2) as pool:
+            searches = list(pool.map(lambda record: search_on(record, lambda: None)[0], [one, two]))  # at the same time
+            for search in searches:
+                assert_equal_searches(search, local_search(trials=TRIALS))
             assert [report.phase for report in report_nodes(one)] == ["ready", "ready"]
             assert take_down(two, print)
             assert_equal_searches(search_on(one, lambda: None)[0], local_search(trials=TRIALS))

@@ -46,6 +46,15 @@ def trial_states(content):
     return [{trial["number"]: trial["state"] for trial in json.loads(line)["trials"]} for line in lines]
 
 
+def assert_nothing_is_trained_again(before, after):
+    """Fail if a trial that had ended is trained in the states that were written after a resume."""
+    ended = {number for line in before for number, state in line.items() if state in ("finished", "stopped", "failed")}
+    assert ended
+    trained = {number for line in after for number, state in line.items() if state == "running"}
+    assert trained
+    assert not trained & ended
+
+
 @pytest.mark.parametrize("place", ["as before", "local"])
 def test_a_search_whose_controller_was_killed_is_resumed(tmp_path, people, place):
     for name in ("killed", "undisturbed"):
@@ -68,6 +77,8 @@ def test_a_search_whose_controller_was_killed_is_resumed(tmp_path, people, place
             controller.communicate()
         before = trial_states(journal())
         assert len(before) < 16
+        copy = folder / "search.jsonl"  # the journal is removed at the end, but this link is not
+        copy.hardlink_to(next(folder.glob(".rosenblatt/state/*/search.jsonl")))
         (record,) = list_records()
         options = () if place == "as before" else ("--on", "local")
         output = run(folder, "runs", "resume", "people", "--yes", *options)
@@ -75,6 +86,7 @@ def test_a_search_whose_controller_was_killed_is_resumed(tmp_path, people, place
         n_trials = len({number for line in before for number in line})
         assert f"(trials so far: {n_trials})" in output
         assert bool(re.search(r"training on 2 machines of cluster hosts-\w+", output)) == (place == "as before")
+        assert_nothing_is_trained_again(before, trial_states(copy.read_text())[len(before) :])
         assert list_records() == []
         assert_idle(*rig)
     assert trials(folder) == trials(tmp_path / "undisturbed")

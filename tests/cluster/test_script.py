@@ -161,7 +161,7 @@ def test_a_machine_cannot_change_other_runs(tmp_path, project):
 
 def test_a_damaged_export_is_one_sentence(fake_ssh, project, tmp_path):
     place = script_module._Place(Host("lab"), "false", str(tmp_path))
-    with pytest.raises(ClusterError, match=r"lab: what was recorded cannot be read \(empty file"):
+    with pytest.raises(ClusterError, match=r"lab: what was recorded cannot be read \(it printed nothing\)"):
         script_module._bring_back(place, None)
     (tmp_path / "written.json").write_text("[]")
     program = tmp_path / "ends_after_a_file"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -211,9 +212,38 @@ def test_drivers_that_end_again_and_again_without_a_result_are_given_up(cluster,
 
 
 def test_a_driver_that_prints_something_else_is_refused_with_it():
-    command = (sys.executable, "-c", "print('Welcome to lab1, the machine of the lab'); input()")
-    with pytest.raises(ClusterError, match="expected the length of a message, but it printed b'Welcome to lab1,"):
+    command = (sys.executable, "-c", "print('This account is not available.')")
+    with pytest.raises(ClusterError, match=r"cannot be used: it printed 'This account is not available\.'"):
         RayWorkers(RayConnection("lab", command), print, lambda: WorkerPool(1))
+
+
+@pytest.mark.slow_cluster
+def test_what_the_shell_of_the_driver_prints_first_is_skipped(cluster, monkeypatch):
+    start = "echo Welcome to lab1; echo You have mail >&2; exec "
+    plain = cluster.connection()
+    connection = replace(plain, command=("sh", "-c", start + shlex.join(plain.command)))
+    monkeypatch.setattr(cluster, "connection", lambda _address: connection)
+    search = cluster.search()
+    search.run()
+    assert_equal_searches(search, local_search())
+
+
+@pytest.mark.slow_cluster
+def test_a_driver_is_not_silent_while_its_report_is_handled(cluster, monkeypatch):
+    monkeypatch.setattr(ray_workers, "SILENCE_TIMEOUT_S", 3.0)
+    on_results, slow_calls = RayWorkers._on_results, []
+
+    def handle_slowly(workers, header, content):
+        if not slow_calls:
+            slow_calls.append(content)
+            time.sleep(6.0)
+        on_results(workers, header, content)
+
+    monkeypatch.setattr(RayWorkers, "_on_results", handle_slowly)
+    search = cluster.search()
+    search.run()
+    assert len(cluster.messages) == 1
+    assert_equal_searches(search, local_search())
 
 
 @pytest.mark.slow_cluster

@@ -220,6 +220,7 @@ def driver_command(file: CloudFile, head: HeadLocation, cluster_id: str) -> tupl
     """The command that starts a driver on the head by SSH."""
     key = ("-i", head.key, "-o", "IdentitiesOnly=yes") if head.key else ()
     options = ("-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new", "-o", "ServerAliveInterval=5")
+    options += ("-o", "ForwardAgent=no", "-o", "ForwardX11=no", "-o", "ClearAllForwardings=yes")
     python = f'"{PYTHON}"'
     driver = f"{python} -P -m {DRIVER_MODULE}"
     demand = f"{python} -P -m rosenblatt.cluster.ray_demand auto {file.max_machines} {driver}"
@@ -231,6 +232,9 @@ def take_cloud_down(name: str, notify: Notify) -> None:
     folder = _require_folder(name)
     try:
         call_ray("down", folder / RAY_FILE)
+    except KeyboardInterrupt:
+        notify(f"{name}: its machines may still run and cost. Run `rosenblatt cluster down {name}`.")
+        raise
     except ClusterError as error:
         raise ClusterError(
             f"{error} Its machines may still run and cost: try `rosenblatt cluster down {name}` again, or end them in "

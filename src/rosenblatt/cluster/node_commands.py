@@ -42,7 +42,7 @@ from rosenblatt.errors import ClusterError
 from rosenblatt.runs.store.locations import state_home
 from rosenblatt.tuning.search_status import SearchStatus, read_searches
 
-START_TIMEOUT_S = 90.0
+START_TIMEOUT_S = 120.0  # less than half of a lease: the head and then the other nodes start in it
 POLL_INTERVAL_S = 0.1
 CPU_SAMPLE_S = 0.3
 _OWN_TITLES = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent", "ray::SPILL", "ray::RESTORE")

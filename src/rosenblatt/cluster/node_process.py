@@ -33,7 +33,7 @@ from rosenblatt.cluster.security import CA_FILE, CERTIFICATE_FILE, KEY_FILE, TOK
 from rosenblatt.cluster.settings import ID_VARIABLE, ray_environment
 
 POLL_INTERVAL_S = 0.2
-MAX_ATTEMPTS = 2  # to start Ray, which waits only 30 s for its own processes, also on a busy machine
+MAX_ATTEMPTS = 3  # to start Ray, which waits only 30 s for its own processes, also on a busy machine
 STOP_TIMEOUT_S = 8.0  # for Ray to end by itself before its processes are killed
 KILL_TIMEOUT_S = 10.0
 MAX_OBJECT_STORE = 0.3  # of the memory of the machine
@@ -42,6 +42,7 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where Ray keeps objects
 MIN_OBJECT_STORE = 80 * 2**20  # bytes; Ray refuses less
 ADDRESS_FILE = "ray_current_cluster"  # in Ray's folder of sessions, written once a node is part of the cluster
 PR_SET_CHILD_SUBREAPER = 36
+ENDED_LEASE = 0  # time of the file of a lease that the controller has ended
 N_REASON_LINES = 3  # of the log, in messages
 MAX_LOG_BYTES = 50 * 2**20  # of one file that is kept
 
@@ -53,6 +54,7 @@ class Supervisor:
         self._folder = folder
         self._config = NodeConfig.model_validate_json((folder / CONFIG_FILE).read_text())
         self._reason = ""
+        self._renewal, self._renewed_at = 0, time.monotonic()  # of the lease: time of its file, and when it was seen
         self._state = NodeState(
             folder=str(folder),
             supervisor=ProcessId.of(os.getpid()),
@@ -102,12 +104,16 @@ class Supervisor:
         if self._config.lease_s is None:
             return False
         try:
-            age = time.time() - (self._folder / LEASE_FILE).stat().st_mtime
+            renewal = (self._folder / LEASE_FILE).stat().st_mtime_ns
         except FileNotFoundError:  # its folder was removed: nobody knows of the node any more
             return True
         except OSError:  # of a file system that does not answer at the moment
             return False
-        return age > self._config.lease_s
+        if renewal == ENDED_LEASE:
+            return True
+        if renewal != self._renewal:  # the clock of the machine may be set meanwhile, and differ from that of the file
+            self._renewal, self._renewed_at = renewal, time.monotonic()
+        return time.monotonic() - self._renewed_at > self._config.lease_s
 
     def _on_signal(self, number: int, _: object) -> None:
         self._reason = self._reason or f"stopped by {signal.Signals(number).name}"
@@ -126,6 +132,7 @@ def ray_command(config: NodeConfig, temp_folder: str) -> list[str]:
         f"--num-cpus={config.cores}", f"--num-gpus={config.gpus}", "--disable-usage-stats",
         f"--object-store-memory={max(int(memory), MIN_OBJECT_STORE)}", "--min-worker-port=0", "--max-worker-port=0",
         "--dashboard-agent-listen-port=0", "--metrics-export-port=0", "--log-color=false",
+        "--include-log-monitor=false",  # it sends what workers print to drivers, which do not want it
     ]  # fmt: skip
 
 

@@ -145,8 +145,8 @@ def _temporary_cluster(path: Path, notify: Notify) -> Iterator[ClusterRecord]:
         yield record
     finally:
         is_over.set()
+        take_down(record, notify)  # first, since a renewal may wait for a lost machine
         renewal.join()
-        take_down(record, notify)
 
 
 def _renew_leases(record: ClusterRecord, is_over: Event) -> None:

@@ -58,6 +58,7 @@ from rosenblatt.runs.store.locations import NO_STORE, store_prefixes, store_url
 from rosenblatt.runs.store.records import RecordBatch, Row
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.spool import parse_batch
+from rosenblatt.tuning.start_marker import skip_start
 
 TRANSFER_TIMEOUT_S = 1800
 HEARTBEAT_INTERVAL_S = 5.0
@@ -246,7 +247,7 @@ def _wait_for_status(place: _Place, sessions: SshSessions, notify: Notify) -> in
     """The exit status of a script whose connection may be lost, once the script has ended. Raises ClusterError."""
     read = f"cat {shlex.quote(f'{place.folder}/{STATUS_FILE}')}"
     deadline = time.monotonic() + RECONNECT_TIMEOUT_S
-    is_told = False
+    is_reported = False
     while True:
         try:
             status, output, _ = sessions.run_unchecked(place.host, read)
@@ -260,9 +261,9 @@ def _wait_for_status(place: _Place, sessions: SshSessions, notify: Notify) -> in
                 f"The connection to {place.host.name} was lost, and for {RECONNECT_TIMEOUT_S:.0f} s the end of the "
                 f"script could not be seen ({reason})."
             )
-        if not is_told:
+        if not is_reported:
             notify(f"{place.host.name}: connection lost. The script is ended there; waiting for what it recorded")
-            is_told = True
+            is_reported = True
         time.sleep(RECONNECT_INTERVAL_S)
 
 
@@ -274,6 +275,7 @@ def _bring_back(place: _Place, url: str | None) -> list[str] | None:
             place.command("export"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
         ) as process:
             assert process.stdout  # noqa: S101 - a pipe
+            _require_start(process.stdout)
             with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
                 written = _read_export(archive, url, place.host)
             process.stdout.read()
@@ -284,6 +286,14 @@ def _bring_back(place: _Place, url: str | None) -> list[str] | None:
     if process.returncode:  # an archive that ends after one of its files looks complete
         raise ClusterError(f"{place.host.name}: {reason} (exit status {process.returncode}).")
     return written
+
+
+def _require_start(file: IO[bytes]) -> None:
+    """Skip what the shell printed before an export. Raises ValueError if there is none."""
+    prefix = bytearray()
+    if not skip_start(file, prefix):
+        lines = bytes(prefix).decode(errors="replace").strip().splitlines()
+        raise ValueError(lines[-1] if lines else "it printed nothing")
 
 
 def _read_export(archive: tarfile.TarFile, url: str | None, host: Host) -> list[str] | None:

@@ -30,6 +30,7 @@ from rosenblatt.runs.store.owners import end_dead_runs
 from rosenblatt.runs.store.point_log import move_ended_logs
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.spool import deliver_all, format_batch
+from rosenblatt.tuning.start_marker import write_start
 
 SOURCE_FOLDER, STORE_NAME = "source", "store"  # in the folder of the script on the machine
 STATUS_FILE, WRITTEN_FILE, RECORDS_FILE = "status", "written.json", "records"
@@ -144,6 +145,7 @@ def _describe_files(root: Path) -> dict[str, tuple[int, int]]:
 
 def export(folder: Path) -> None:
     """Write a tar archive to standard output: names of written files, recorded files by their hash, and records."""
+    write_start(sys.stdout.buffer)
     with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:
         if (folder / WRITTEN_FILE).exists():  # unless the supervisor was killed
             archive.add(folder / WRITTEN_FILE, WRITTEN_FILE)

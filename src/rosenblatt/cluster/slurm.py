@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from threading import Event, Thread
@@ -22,6 +22,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from rosenblatt.cluster.environment import check_ray_version
+from rosenblatt.cluster.node_process import ENDED_LEASE
 from rosenblatt.cluster.security import CertificateAuthority
 from rosenblatt.cluster.settings import ID_VARIABLE, ray_environment
 from rosenblatt.cluster.slurm_node import AUTHORITY_FOLDER, HEAD_FILE, SHARED_LEASE, SlurmHead, run_node
@@ -111,9 +112,11 @@ def open_slurm(
         yield driver_connection(job, head, executor)
     finally:
         is_over.set()
-        renewal.join()
-        _end(job, folder / SHARED_LEASE, notify)
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            renewal.join()
+            _end(job, folder / SHARED_LEASE, notify)
+        finally:  # also after a second Ctrl-C: nodes without a lease end
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prepare_folder(folder: Path) -> None:
@@ -200,12 +203,13 @@ def driver_connection(job: Any, head: SlurmHead, executor: str) -> RayConnection
 
 def _renew_lease(folder: Path, is_over: Event) -> None:
     while not is_over.wait(RENEWAL_INTERVAL_S):
-        (folder / SHARED_LEASE).touch()
+        with suppress(OSError):  # of a file system that does not answer at the moment
+            (folder / SHARED_LEASE).touch()
 
 
 def _end(job: Any, lease: Path, notify: Notify) -> None:
     """Let the nodes end by themselves, cancel the job if they have not soon, and wait for its end."""
-    os.utime(lease, (0, 0))
+    os.utime(lease, ns=(ENDED_LEASE, ENDED_LEASE))
     if _has_ended(job, GRACE_S):
         return
     job.cancel(check=False)

@@ -16,6 +16,7 @@ from typing import BinaryIO, Self, TypeVar
 
 from rosenblatt.cluster.hosts import Host
 from rosenblatt.errors import ClusterError
+from rosenblatt.tuning.start_marker import START_MARKER
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,7 +24,6 @@ CONNECT_TIMEOUT_S = 10
 KEEPALIVE_S = 5  # between signs of life of a connection
 MAX_MISSED_KEEPALIVES = 3  # before a connection counts as lost
 CONNECTION_FAILED = 255  # exit status of ssh itself
-START_MARKER = "rosenblatt-output-begins"  # before it is what the shell's own start files print
 IDLE_CONNECTION_S = 60  # after which a shared connection is closed if this process was killed
 _REASONS = {  # what ssh prints, and what to do
     "Host key verification failed": "its host key is not known here. Connect once with `{command}` and check the key",

@@ -1,6 +1,7 @@
 """How to reach a cluster: the command that starts a driver there, and the messages that driver and controller send.
 
-A message is its length, a header, and a content. The controller pickles its headers; those of the driver are JSON.
+A message is its length, a header, and a content. The controller pickles its headers; those of the driver are JSON, and
+begin after a marker.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import IO, Any, NamedTuple
 
 _LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 2**28
-_CHUNK_BYTES = 2**20
+_CHUNK_BYTES = 2**16  # small, so that each is a sign of life over a slow connection
 CLOUD_MACHINE_START_S = 1800.0  # for a machine to boot and to install its environment
 DRIVER_MODULE = "rosenblatt.tuning.ray_driver"
 HEARTBEAT_INTERVAL_S = 2.0  # between two signs of life of the controller

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from rosenblatt.tuning.ray_connection import read_command, write_report
 from rosenblatt.tuning.ray_dispatch import CLOSE_TIMEOUT_S, RayDriver
+from rosenblatt.tuning.start_marker import write_start
 
 
 class _Watch:
@@ -67,6 +68,7 @@ def _make_driver(ray: Any, reports: IO[bytes], work: dict[str, Any]) -> RayDrive
 def main() -> None:
     """Join the cluster that the controller names, and serve it until its pipe ends."""
     commands, reports = _take_pipes()
+    write_start(reports)
     start = read_command(commands)
     if start is None:
         return
