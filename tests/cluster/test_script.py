@@ -22,6 +22,7 @@ from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.locations import store_url
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.spool import format_batch
+from rosenblatt.tuning.start_marker import START_MARKER
 from tests.cluster.machines import assert_idle, machines, write_hosts
 from tests.waiting import wait_until
 
@@ -165,7 +166,7 @@ def test_a_damaged_export_is_one_sentence(fake_ssh, project, tmp_path):
         script_module._bring_back(place, None)
     (tmp_path / "written.json").write_text("[]")
     program = tmp_path / "ends_after_a_file"
-    program.write_text(f"#!/bin/sh\ntar -c -C {tmp_path} written.json\nexit 1")
+    program.write_text(f"#!/bin/sh\necho {START_MARKER}\ntar -c -C {tmp_path} written.json\nexit 1")
     program.chmod(0o700)
     with pytest.raises(ClusterError, match="exit status 1"):
         script_module._bring_back(script_module._Place(Host("lab"), str(program), str(tmp_path)), None)

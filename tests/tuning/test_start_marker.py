@@ -2,7 +2,7 @@
 
 import io
 
-from rosenblatt.tuning.start_marker import MAX_PREFIX_BYTES, skip_start, write_start
+from rosenblatt.tuning.start_marker import MAX_LINE_LENGTH, MAX_PREFIX_BYTES, last_line, skip_start, write_start
 
 
 def test_what_a_shell_prints_before_the_output_is_skipped():
@@ -20,3 +20,9 @@ def test_an_output_without_marker_is_refused_with_what_it_is():
         prefix = bytearray()
         assert not skip_start(io.BytesIO(text), prefix)
         assert bytes(prefix) == text[:MAX_PREFIX_BYTES]
+
+
+def test_the_last_line_before_the_output_fits_a_message():
+    assert last_line(bytearray(b"\n")) == ""
+    assert last_line(bytearray(b"Welcome\nno account\n")) == "no account"
+    assert last_line(bytearray(b"\xff" * 1000)) == "\ufffd" * MAX_LINE_LENGTH

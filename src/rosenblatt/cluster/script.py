@@ -58,7 +58,7 @@ from rosenblatt.runs.store.locations import NO_STORE, store_prefixes, store_url
 from rosenblatt.runs.store.records import RecordBatch, Row
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.spool import parse_batch
-from rosenblatt.tuning.start_marker import skip_start
+from rosenblatt.tuning.start_marker import last_line, skip_start
 
 TRANSFER_TIMEOUT_S = 1800
 HEARTBEAT_INTERVAL_S = 5.0
@@ -292,8 +292,8 @@ def _require_start(file: IO[bytes]) -> None:
     """Skip what the shell printed before an export. Raises ValueError if there is none."""
     prefix = bytearray()
     if not skip_start(file, prefix):
-        lines = bytes(prefix).decode(errors="replace").strip().splitlines()
-        raise ValueError(lines[-1] if lines else "it printed nothing")
+        line = last_line(prefix)
+        raise ValueError(f"it printed {line!r}" if line else "it printed nothing")
 
 
 def _read_export(archive: tarfile.TarFile, url: str | None, host: Host) -> list[str] | None:

@@ -30,7 +30,7 @@ from rosenblatt.tuning.ray_connection import (
     read_report,
     write_command,
 )
-from rosenblatt.tuning.start_marker import skip_start
+from rosenblatt.tuning.start_marker import last_line, skip_start
 from rosenblatt.tuning.workers import NodeStatus, Workers
 
 START_TIMEOUT_S = 60.0  # seconds for the driver to join the cluster and start its workers
@@ -368,7 +368,7 @@ class _Driver:
         self.is_started, self.has_ended = False, False
         self.last_report, self.end_reason = time.monotonic(), ""
         self._refusal, self._ready, self._lines = "", Event(), deque[str](maxlen=ERROR_LINES)
-        self._packer, self._prefix = packer, bytearray()  # what is printed before the reports begin
+        self._packer = packer
         pipe = subprocess.PIPE
         try:  # in a session of its own, so that Ctrl-C does not reach it
             self._process = subprocess.Popen(  # noqa: S603 - the command of the connection
@@ -437,8 +437,10 @@ class _Driver:
     def _read_reports(self) -> None:
         with cast("IO[bytes]", self._process.stdout) as reports:
             try:
-                has_started = skip_start(reports, self._prefix)
-                while has_started and (message := read_report(reports, self._note_life)) is not None:
+                prefix = bytearray()
+                if not skip_start(reports, prefix) and not self._lines and (line := last_line(prefix)):
+                    self._lines.append(f"it printed {line!r}")
+                while (message := read_report(reports, self._note_life)) is not None:
                     self.last_report = math.inf  # it is not silent while its report is handled
                     self._handle(message)
                     self._note_life()
@@ -448,15 +450,9 @@ class _Driver:
         self._commands.put(None)
         self._writer.join()
         self._error_reader.join(ERROR_TIMEOUT_S)
-        self.end_reason = self.end_reason or (self._lines[-1] if self._lines else self._describe_prefix())
+        self.end_reason = self.end_reason or (self._lines[-1] if self._lines else "its driver has ended")
         self._ready.set()
         self._on_end(self)
-
-    def _describe_prefix(self) -> str:
-        """What was printed before the reports, or that there are no more of them."""
-        lines = bytes(self._prefix).decode(errors="replace").strip().splitlines()
-        is_other_program = lines and not self.is_started
-        return f"it printed {lines[-1]!r}" if is_other_program else "its driver has ended"
 
     def _note_life(self) -> None:
         self.last_report = time.monotonic()

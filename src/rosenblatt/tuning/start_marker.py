@@ -6,6 +6,7 @@ from typing import IO
 
 START_MARKER = "rosenblatt-output-begins"  # a line of its own
 MAX_PREFIX_BYTES = 2**16  # that shells may print
+MAX_LINE_LENGTH = 200  # characters, in messages
 
 
 def write_start(file: IO[bytes]) -> None:
@@ -28,3 +29,9 @@ def skip_start(file: IO[bytes], prefix: bytearray) -> bool:
             del prefix[-len(marker) :]
             return True
     return False
+
+
+def last_line(prefix: bytearray) -> str:
+    """The last line of what was printed instead of the output, for messages; "" if there is none."""
+    lines = bytes(prefix).decode(errors="replace").strip().splitlines()
+    return lines[-1][:MAX_LINE_LENGTH] if lines else ""
