@@ -58,6 +58,16 @@ def test_fine_tuning_improves_the_model(hidden):
     assert np.mean(tuned.predict(TABLE) == classes) > max(np.mean(model.predict(TABLE) == classes), 0.9)
 
 
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_an_imported_perceptron_is_fine_tuned(n_outputs):
+    classes = ("no", "yes") if n_outputs == 1 else ("maybe", "no", "yes")
+    content = FileContent((Linear(RNG.normal(size=(2, n_outputs)), np.zeros(n_outputs)),), is_perceptron=True)
+    model = assemble_model(content, Names(("a", "b"), classes), "m").model
+    tuned = fine_tune(model, epochs=20)
+    assert tuned.target.labels == classes
+    assert np.mean(tuned.predict(TABLE) == TABLE["class"].to_numpy()) > 0.8
+
+
 def test_values_are_scaled_as_before_and_their_limits_widened():
     model = network(1, columns=("a", "b"))
     model = replace(model, trials=(replace(
