@@ -58,3 +58,17 @@ def test_a_file_that_cannot_be_imported_is_one_sentence(run, folder):
     status, _, err = run("import", "x.skops")
     assert status == 2
     assert "is damaged, or not a file of skops" in err
+
+
+def test_an_imported_network_is_fine_tuned_but_not_overwritten(run, folder):
+    run("import", "network.skops", "--rows", "people.csv", "--target", "income", "--out", "people.rosenblatt")
+    options = ("fit", "people.csv", "-t", "income", "--start", "people.rosenblatt", "--epochs", "2", "--members", "1")
+    status, _, err = run(*options)  # the default name of the output is that of the model to start from
+    assert status == 2
+    assert "'people.rosenblatt' is also another file of this command" in err
+    status, out, _ = run(*options, "--out", "tuned.rosenblatt")
+    assert status == 0
+    assert "start: 1 network, 3 inputs -> 8 relu -> 1 output; their columns and encoder stay" in out
+    status, _, err = run(*options, "--out", "tuned.rosenblatt", "--activation", "tanh")
+    assert status == 2
+    assert "continues networks with activation" in err
