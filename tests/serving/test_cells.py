@@ -38,8 +38,8 @@ def make_cells(kind):
 def test_the_type_of_a_column_does_not_depend_on_its_cells(kind):
     cells = make_cells(kind)
     for cell in VALID[kind]:
-        assert cells.to_series("x", [cell]).dtype == DTYPES[kind], cell
-    assert len(cells.to_series("x", VALID[kind])) == len(VALID[kind])
+        assert cells.join("x", [cells.check("x", [cell])]).dtype == DTYPES[kind], cell
+    assert len(cells.join("x", [cells.check("x", VALID[kind]), cells.check("x", [])])) == len(VALID[kind])
 
 
 @pytest.mark.parametrize("kind", INVALID)
@@ -48,21 +48,22 @@ def test_other_cells_are_refused_with_their_position(kind):
     first = VALID[kind][0] if kind in VALID else [1.0, 2.0]
     for cell in INVALID[kind]:
         with pytest.raises(CellError) as error:
-            cells.to_series("x", [first, cell])
+            cells.check("x", [first, cell])
         assert error.value.position == 1, cell
         assert cells.expected in str(error.value)
 
 
 def test_sequences_have_the_channels_of_the_training():
     cells = Cells("sequence", channels=2)
-    series = cells.to_series("x", [[[1, 2], [3, None]], None, []])
+    series = cells.check("x", [[[1, 2], [3, None]], None, []])
     assert np.frombuffer(series.struct.field("sequence")[0], np.float32)[:3].tolist() == [1, 2, 3]
     with pytest.raises(CellError, match="a list of steps with 2 numbers each"):
-        cells.to_series("x", [[1.0, 2.0]])
+        cells.check("x", [[1.0, 2.0]])
 
 
 def test_dates_keep_the_local_time():
-    series = make_cells("date").to_series("x", ["2024-02-29T08:30:00+09:00"])
+    cells = make_cells("date")
+    series = cells.join("x", [cells.check("x", ["2024-02-29T08:30:00+09:00"])])
     assert series.cast(pl.String)[0] == "2024-02-29 08:30:00.000000"
 
 
@@ -81,7 +82,8 @@ def test_dates_keep_the_local_time():
     ],
 )
 def test_columns_of_arrow_are_converted_to_the_same_types(kind, series):
-    converted = make_cells(kind).convert_series(series)
+    cells = make_cells(kind)
+    converted = cells.join("x", [cells.check_series(series)])
     assert converted.dtype == DTYPES[kind]
     assert converted.null_count() == series.null_count()
 
@@ -91,7 +93,7 @@ def test_a_column_of_arrow_cannot_name_a_file(tmp_path):
     path.write_bytes(PNG)
     for series in (pl.Series([str(path)]), pl.DataFrame({"image": [str(path)]}).to_struct("x")):
         with pytest.raises(CellError):
-            make_cells("image").convert_series(series)
+            make_cells("image").check_series(series)
 
 
 def test_cells_in_messages_are_short():

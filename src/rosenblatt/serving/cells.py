@@ -11,6 +11,7 @@ import binascii
 import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +20,9 @@ import polars as pl
 from rosenblatt.data.media.columns import sequence_column
 from rosenblatt.data.media.images import is_image_content
 from rosenblatt.data.schema.booleans import Pair
+
+Part = list[Any] | np.ndarray | pl.Series
+"""Checked cells of one request: numbers (n,) float64, a column, or a list, which is joined with others in a batch."""
 
 FieldKind = Literal["number", "boolean", "category", "date", "time", "image", "text", "sequence"]
 MAX_SHOWN = 40  # characters of a cell in a message
@@ -73,10 +77,10 @@ class Cells:
             return f"a list of steps with {self.channels} numbers each"
         return EXPECTED[self.kind]
 
-    def to_series(self, name: str, cells: Sequence[Any]) -> pl.Series:
-        """Convert cells of JSON, or Python objects of the same meaning, to a column. Raises CellError."""
+    def check(self, name: str, cells: Sequence[Any]) -> Part:
+        """Check cells of JSON, or Python objects of the same meaning, and convert them. Raises CellError."""
         if self.kind == "number":
-            return pl.Series(name, self.to_numbers(cells), nan_to_null=True)
+            return self.to_numbers(cells)
         if self.kind == "sequence":
             rows = [self._convert(k, cell, _to_steps) for k, cell in enumerate(cells)]
             for k, row in enumerate(rows):
@@ -84,19 +88,28 @@ class Cells:
                     raise CellError(k, cells[k], self.expected)
             return sequence_column(name, rows, self.channels)
         if self.kind in ("category", "text") and {*map(type, cells)} <= {str, type(None)}:
-            return pl.Series(name, cells, pl.String)
+            return list(cells)
         convert = {
             "boolean": self._to_boolean, "category": _to_category, "date": _to_date, "time": _to_time,
             "image": _to_image, "text": _to_text,
         }[self.kind]  # fmt: skip
         is_optional = self.kind != "image"
-        values = [
+        return [
             None if cell is None and is_optional else self._convert(k, cell, convert) for k, cell in enumerate(cells)
         ]
-        return pl.Series(name, values, DTYPES[self.kind])
+
+    def join(self, name: str, parts: Sequence[Part]) -> pl.Series:
+        """Make one column of the checked cells of several requests."""
+        if self.kind == "number":
+            return pl.Series(name, np.concatenate(parts), pl.Float64, nan_to_null=True)
+        if any(isinstance(part, pl.Series) for part in parts):
+            return pl.concat([p if isinstance(p, pl.Series) else pl.Series(name, p, DTYPES[self.kind]) for p in parts])
+        return pl.Series(name, [cell for part in parts for cell in part], DTYPES[self.kind])
 
     def to_numbers(self, cells: Sequence[Any]) -> np.ndarray:
         """Convert cells to numbers (n,) float64, NaN if missing. Raises CellError."""
+        if len(cells) == 1 and type(cells[0]) is float and isfinite(cells[0]):  # by far the most frequent case
+            return np.array(cells)
         if not {*map(type, cells)} <= {int, float, type(None)}:
             position = next(k for k, cell in enumerate(cells) if type(cell) not in (int, float, type(None)))
             raise CellError(position, cells[position], self.expected)
@@ -115,19 +128,19 @@ class Cells:
             position = int(is_infinite.argmax())
             raise CellError(position, float(numbers[position]), self.expected)
 
-    def convert_series(self, series: pl.Series) -> pl.Series:
-        """Convert a column of Arrow. Raises CellError."""
+    def check_series(self, series: pl.Series) -> Part:
+        """Check a column of Arrow, and convert it. Raises CellError."""
         dtype = series.dtype
         if self.kind == "number" and dtype.is_numeric():
             numbers = series.cast(pl.Float64).to_numpy()
             self.check_finite(numbers)
-            return pl.Series(series.name, numbers, nan_to_null=True)
+            return numbers
         if self.kind in ("category", "text") and dtype in (pl.String, pl.Categorical, pl.Enum):
             return series.cast(pl.String)
         if self.kind in ("date", "time") and dtype in (pl.Date, pl.Datetime):
             series = series.dt.replace_time_zone(None) if isinstance(dtype, pl.Datetime) else series
             return series.cast(pl.Datetime("us"))
-        return self.to_series(series.name, series.to_list())
+        return self.check(series.name, series.to_list())
 
     def _convert(self, position: int, cell: object, convert: Callable[[Any], Any]) -> Any:
         try:

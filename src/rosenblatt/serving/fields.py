@@ -17,7 +17,7 @@ from rosenblatt.data.schema.date_patterns import TIME
 from rosenblatt.errors import did_you_mean, format_list
 from rosenblatt.models.model import Model
 from rosenblatt.serving.bodies import parse_json
-from rosenblatt.serving.cells import CellError, Cells, FieldKind
+from rosenblatt.serving.cells import CellError, Cells, FieldKind, Part
 from rosenblatt.serving.errors import RequestError, unprocessable
 
 FAR = 0.5  # distance from the range of the training values, as a fraction of its width, that is reported
@@ -55,27 +55,36 @@ class Field:
             "sequence": [[0.0] * self.cells.channels] * 3 if self.cells.channels > 1 else [0.0, 1.0, 0.5],
         }[self.kind]  # fmt: skip
 
-    def notes(self, cells: pl.Series | np.ndarray) -> list[str]:
-        """What is unusual about converted cells."""
-        if self.kind == "number" and self.range:
-            return self._far_numbers(np.asarray(cells), *self.range)
-        if self.kind != "category" or self.has_other or self.column is None or isinstance(cells, np.ndarray):
+    def notes(self, cells: Part) -> list[str]:
+        """What is unusual about checked cells."""
+        if self._far_limits and isinstance(cells, np.ndarray):
+            return self._far_numbers(cells, *self._far_limits)
+        if self.kind != "category" or self.has_other or self.column is None:
             return []
-        unseen = {*cells.to_list()} - self._categories
+        unseen = {*cells} - self._categories
         if unseen:  # as written; spaces and words for missing cells do not count
             read = self.column.read(pl.Series(self.name, sorted(map(str, unseen)), pl.String))[0].drop_nulls()
             unseen = {*read} - self._categories
-        return [f"{self.name}: categories not seen in training ({format_list(sorted(map(str, unseen)), 3)})"] * bool(
-            unseen
-        )
+        return [f"{self.name}: categories not seen in training ({format_list(sorted(unseen), 3)})"] * bool(unseen)
 
     def _far_numbers(self, numbers: np.ndarray, low: float, high: float) -> list[str]:
-        margin = FAR * (high - low)
-        is_far = (numbers < low - margin) | (numbers > high + margin)
-        if not is_far.any():
+        if len(numbers) == 1:
+            number = numbers.item()
+            if low <= number <= high or number != number:  # noqa: PLR0124 - NaN
+                return []
+        is_far = (numbers < low) | (numbers > high)
+        if not is_far.any() or self.range is None:
             return []
-        example = f"{numbers[is_far.argmax()]:g}; {low:g} to {high:g} in training"
+        example = f"{numbers[is_far.argmax()]:g}; {self.range[0]:g} to {self.range[1]:g} in training"
         return [f"{self.name}: numbers far outside the range in training ({example})"]
+
+    @cached_property
+    def _far_limits(self) -> tuple[float, float] | None:
+        """Numbers from which the distance from the training values is reported."""
+        if self.range is None:
+            return None
+        margin = FAR * (self.range[1] - self.range[0])
+        return self.range[0] - margin, self.range[1] + margin
 
     @cached_property
     def _categories(self) -> frozenset[str | None]:
@@ -84,15 +93,17 @@ class Field:
 
 @dataclass(frozen=True)
 class CheckedRows:
-    """Rows of a request that fit the model: a matrix if all fields are plain numbers, or else a frame."""
+    """Rows of a request that fit the model."""
 
-    values: pl.DataFrame | np.ndarray
+    fields: InputFields
+    parts: tuple[Part, ...]  # the cells of each field
+    height: int  # number of rows
     notes: tuple[str, ...] = ()
 
-    @property
-    def height(self) -> int:
-        """Number of rows."""
-        return int(self.values.shape[0])
+    @cached_property
+    def values(self) -> pl.DataFrame | np.ndarray:
+        """The rows as the model reads them."""
+        return self.fields.join([self])
 
 
 @dataclass(frozen=True)
@@ -167,27 +178,32 @@ class InputFields:
         )
 
     def _check(self, columns: Sequence[Any], names: Mapping[str, Any]) -> CheckedRows:
-        """Convert the columns of the fields; `names` are those of all fields that were given."""
-        converted = [_convert(f, column, self.is_matrix) for f, column in zip(self.fields, columns, strict=True)]
-        notes = [note for field, cells in zip(self.fields, converted, strict=True) for note in field.notes(cells)]
-        values = np.column_stack(converted) if self.is_matrix else pl.DataFrame(converted)
+        """Check the columns of the fields; `names` are those of all fields that were given."""
+        parts = tuple([_check_cells(field, column) for field, column in zip(self.fields, columns, strict=True)])
+        notes = [note for field, part in zip(self.fields, parts, strict=True) for note in field.notes(part)]
         unused = [name for name in names if name not in self._names]
         if unused:
             notes.append(f"fields that the model does not use: {format_list(unused)}")
-        return CheckedRows(values, tuple(notes))
+        return CheckedRows(self, parts, len(parts[0]) if parts else 0, tuple(notes))
+
+    def join(self, requests: Sequence[CheckedRows]) -> pl.DataFrame | np.ndarray:
+        """The rows of several requests as the model reads them: a matrix of plain numbers, or else a frame."""
+        columns = zip(*(rows.parts for rows in requests), strict=True)
+        if self.is_matrix:
+            return np.column_stack([np.concatenate(parts) for parts in columns])
+        return pl.DataFrame([f.cells.join(f.name, parts) for f, parts in zip(self.fields, columns, strict=True)])
 
     @cached_property
     def _names(self) -> frozenset[str]:
         return self.ignored | {*self.names}
 
 
-def _convert(field: Field, column: Any, is_matrix: bool) -> Any:
-    """Convert the cells of a field to a column, or to numbers of a matrix. Raises RequestError."""
+def _check_cells(field: Field, column: Any) -> Part:
+    """Check the cells of a field. Raises RequestError."""
     try:
         if isinstance(column, pl.Series):
-            series = field.cells.convert_series(column)
-            return series.to_numpy() if is_matrix else series
-        return field.cells.to_numbers(column) if is_matrix else field.cells.to_series(field.name, column)
+            return field.cells.check_series(column)
+        return field.cells.check(field.name, column)
     except CellError as error:
         row = error.position + 1
         raise unprocessable(f"Row {row}: {field.name!r} must be {error}.", row=row, field=field.name) from None

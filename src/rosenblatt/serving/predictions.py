@@ -50,7 +50,7 @@ class Answerer:
         if len(joined) < 2 or self._model.metadata.windows:
             return [self._answer_alone(request) for request in requests]
         try:
-            frame = self._predict_values(_join([request.rows.values for request in joined]))
+            frame = self._predict_values(joined[0].rows.fields.join([request.rows for request in joined]))
         except (RosenblattError, RequestError):
             return [self._answer_alone(request) for request in requests]
         ends = np.cumsum([request.rows.height for request in joined]).tolist()
@@ -123,12 +123,6 @@ def require_finite(raw: np.ndarray) -> None:
         row = int(is_finite.argmin()) + 1
         detail = f"Row {row} has no finite prediction, because its numbers are too far from those of the training."
         raise unprocessable(detail, row=row)
-
-
-def _join(values: Sequence[pl.DataFrame | np.ndarray]) -> pl.DataFrame | np.ndarray:
-    if isinstance(values[0], np.ndarray):
-        return np.concatenate([rows for rows in values if isinstance(rows, np.ndarray)])
-    return pl.concat([rows for rows in values if isinstance(rows, pl.DataFrame)])
 
 
 def write_rows(frame: pl.DataFrame, notes: Sequence[str], head: dict[str, str]) -> bytes:
