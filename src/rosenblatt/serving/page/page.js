@@ -3,7 +3,8 @@
 
 const element = (id) => document.getElementById(id);
 const MAX_EFFECTS = 12; // columns of which effects are shown
-const MAX_OPTIONS = 200; // categories up to which a field is a list to choose from
+const MAX_SELECT = 30; // categories up to which a field is a list to choose from
+const MAX_OPTIONS = 200; // categories up to which they are suggested
 let token = "";
 let model = null;
 
@@ -84,7 +85,7 @@ function makeField(field, index) {
 function hintOf(field) {
   if (field.range) return `number, ${short(field.range[0])} to ${short(field.range[1])} in training; empty if unknown`;
   if (field.kind === "number") return field.expected.startsWith("a finite") ? "number; empty if unknown" : field.expected;
-  if (field.kind === "category") return "one of those in training, or another; empty if unknown";
+  if (field.kind === "category") return field.categories && field.categories.length <= MAX_SELECT ? "one of those in training" : "one of those in training, or another; empty if unknown";
   if (field.kind === "boolean") return `yes or no (${field.written.join(", ")} in training)`;
   if (field.kind === "date") return "date, or date and time; empty if unknown";
   if (field.kind === "image") return "an image file";
@@ -96,7 +97,7 @@ function makeInput(field, attributes) {
   if (field.kind === "category" && field.categories && field.categories.length <= MAX_OPTIONS) {
     const list = make("datalist", { id: `${attributes.id}-list` }, ...field.categories.map((value) => make("option", { value })));
     const input = make("input", { ...attributes, type: "text", value: field.example, list: list.id, autocomplete: "off" });
-    if (field.categories.length > 30) return wrap(input, list);
+    if (field.categories.length > MAX_SELECT) return wrap(input, list);
     const pairs = [["", "unknown"], ...field.categories.map((value) => [value, value])];
     return select(pairs, field.example, attributes);
   }
