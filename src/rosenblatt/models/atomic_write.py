@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rosenblatt.errors import StorageError
@@ -23,29 +23,50 @@ def write_file(path: str | Path, content: bytes, check: Callable[[Path], object]
         StorageError: if the file cannot be written.
     """
     path = Path(path).resolve()
-    temporary = None
-    try:
-        if path.exists() and not path.is_file():  # a device or a pipe
+    if path.exists() and not path.is_file():  # a device or a pipe
+        with _storage_errors(path):
             path.write_bytes(content)
-            return
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        return
+    with replace_file(path) as temporary, _storage_errors(path):
+        temporary.write_bytes(content)
         if check:
             check(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+
+
+@contextlib.contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Give a temporary file next to `path`, which becomes that file at the end, unless an exception is raised.
+
+    Raises StorageError if the file cannot be created or renamed.
+    """
+    temporary = None
+    try:
+        with (
+            _storage_errors(path),
+            tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file,
+        ):
+            temporary = Path(file.name)
+        yield temporary
+        with _storage_errors(path):
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+    finally:
+        if temporary:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise StorageError(
             f"{str(path)!r} could not be written: {error.strerror}. Nothing was changed. Free some space, or choose "
             "another path."
         ) from error
-    finally:
-        if temporary:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:

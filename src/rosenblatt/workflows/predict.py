@@ -90,10 +90,10 @@ def predict(
     inputs = table.all_rows if with_inputs else table.all_rows.select([table.id_column] * bool(table.id_column))
     if typed:
         inputs = to_typed_columns(inputs, schema, table.format)
-    return _join_predictions(inputs, predictions, notify)
+    return join_predictions(inputs, predictions, notify)
 
 
-def _join_predictions(frame: pl.DataFrame, predictions: pl.DataFrame, notify: Notify) -> pl.DataFrame:
+def join_predictions(frame: pl.DataFrame, predictions: pl.DataFrame, notify: Notify) -> pl.DataFrame:
     """Join the predictions to columns of the table."""
     skipped = [name for name, dtype in frame.schema.items() if dtype.is_nested() or dtype == pl.Binary]
     if skipped:

@@ -123,6 +123,7 @@ def test_equal_documents_have_the_same_hash_in_any_order_of_keys():
     ("metric", "direction"),
     [
         ("loss", "min"), ("val_loss", "min"), ("Test RMSE", "min"), ("step time", "min"), ("accuracy", "max"),
+        ("valid_binary_logloss", "min"), ("eval-mlogloss", "min"), ("valid_l2", "min"), ("val_cross_entropy", "min"),
         ("glossiness", "max"), ("timeliness", "max"),
     ],
 )  # fmt: skip

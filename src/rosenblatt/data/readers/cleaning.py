@@ -24,16 +24,27 @@ def clean_rows(frame: pl.DataFrame, header: Sequence[str] | None, notes: list[st
         frame: columns of strings.
         header: the cells of the header, None without header.
     """
-    if header is not None:
-        frame = _drop_repeated_headers(frame, header, notes)
+    frame = drop_blank_and_header_rows(frame, header, notes)
     if frame.width > 1:
-        frame = _drop_blank_rows(frame, notes)
-        frame = _drop_footnotes(frame, notes)
+        frame = drop_footnotes(frame, notes)
         frame = _drop_total(frame, notes)
     if header is not None:
         unnamed = [name for i, name in enumerate(frame.columns) if i >= len(header) or not header[i].strip()]
         frame = frame.drop(name for name in unnamed if frame.height and frame[name].null_count() == frame.height)
     return frame
+
+
+def drop_blank_and_header_rows(frame: pl.DataFrame, header: Sequence[str] | None, notes: list[str]) -> pl.DataFrame:
+    """Drop empty rows and repeated headers, which may stand anywhere in a table; see `clean_rows`."""
+    if header is not None:
+        frame = _drop_repeated_headers(frame, header, notes)
+    return _drop_blank_rows(frame, notes) if frame.width > 1 else frame
+
+
+def is_total(frame: pl.DataFrame) -> bool:
+    """Whether the last row is named as a total of those above."""
+    label = next((cell.strip() for cell in frame.row(-1) if cell and cell.strip()), "") if frame.height else ""
+    return TOTAL.fullmatch(label.rstrip(":")) is not None
 
 
 def _is_blank(name: str) -> pl.Expr:
@@ -79,7 +90,7 @@ def _drop(frame: pl.DataFrame, indices: pl.Series, noun: str, notes: list[str], 
     return frame.with_row_index("__row").filter(~pl.col("__row").is_in(indices.implode())).drop("__row")
 
 
-def _drop_footnotes(frame: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
+def drop_footnotes(frame: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
     """Drop the last rows if their only cell is a note, such as `Source: ...`."""
     end = frame.height
     while end > max(1, frame.height - MAX_FOOTER_ROWS):
@@ -97,9 +108,9 @@ def _drop_total(frame: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
     """Drop a last row of totals if its numbers are the sums of those above, and else report it."""
     if frame.height < 3:
         return frame
-    label = next((cell.strip() for cell in frame.row(-1) if cell and cell.strip()), "")
-    if not TOTAL.fullmatch(label.rstrip(":")):
+    if not is_total(frame):
         return frame
+    label = next(cell.strip() for cell in frame.row(-1) if cell and cell.strip())
     if any(_is_sum(frame[name]) for name in frame.columns):
         notes.append(f"the last line, {label!r}, holds the sums of the lines above: left out")
         return frame[:-1]

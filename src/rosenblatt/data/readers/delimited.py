@@ -71,6 +71,42 @@ def read_delimited(source: Source, format: TableFormat) -> tuple[pl.DataFrame, T
     return frame, format.model_copy(update=detected), tuple(notes)
 
 
+@dataclass(frozen=True)
+class DelimitedParts:
+    """Delimited text whose rows are read in parts."""
+
+    frames: Iterator[pl.DataFrame]  # columns of strings; the rows above the first one are left out
+    layout: Layout
+    format: TableFormat
+    n_rows: int
+    notes: tuple[str, ...]
+
+
+def scan_delimited(source: Source, format: TableFormat, part_rows: int) -> DelimitedParts | None:
+    """Delimited text with regular quotes in a file, in UTF-8, in parts; None for other text."""
+    if source.path is None:
+        return None
+    text = _prepare(*convert_to_utf8(source, format.encoding), format)
+    layout = find_layout(_sample_rows(text), format.header)
+    check_column_names(layout.names)
+    n_rows = text.n_records - layout.n_rows
+    if not text.is_regular or text.source.path is None or n_rows <= 0:
+        return None
+    scanned = pl.scan_csv(
+        text.source.path,
+        separator=text.dialect.separator,
+        has_header=False,
+        infer_schema=False,
+        skip_lines=layout.n_lines,
+        glob=False,
+    )
+    notes = [*layout.notes]
+    notes += [f"columns are separated by {describe_separator(text.separator)}"] if text.separator != "," else []
+    detected = {"header": layout.header is not None, "encoding": text.encoding, "separator": text.separator}
+    frames = scanned.collect_batches(chunk_size=part_rows, maintain_order=True)
+    return DelimitedParts(frames, layout, format.model_copy(update=detected), n_rows, tuple(notes))
+
+
 def _prepare(source: Source, encoding: str, format: TableFormat) -> _Text:
     """Detect how cells are separated and quoted, and count the records."""
     if source.content.find(b"\n") < 0 and source.content.find(b"\r") >= 0:  # line ends of old Macs

@@ -63,7 +63,12 @@ def _read_typed(source: Source) -> pl.DataFrame | None:
         return _collect(pl.scan_ipc(source.path or io.BytesIO(source.content[:]), glob=False))
     if sample.startswith(b"FEA1"):
         raise TableError("it is a Feather file of version 1, which is not supported. Write it again as version 2.")
-    return read_json(source) if _JSON_START.match(sample) else None
+    return read_json(source) if is_json(source) else None
+
+
+def is_json(source: Source) -> bool:
+    """Whether the content starts like JSON."""
+    return _JSON_START.match(source.sample) is not None
 
 
 def _collect(lazy_frame: pl.LazyFrame) -> pl.DataFrame:

@@ -24,19 +24,20 @@ from rosenblatt.data.schema.dates import (
     as_dates,
     as_seconds,
     date_feature,
+    find_order,
     read_dates,
 )
 from rosenblatt.data.schema.decimal_marks import MARK_NAMES, adapt_formats
 from rosenblatt.data.schema.missing import MissingRule, make_rule, make_word_rule
 from rosenblatt.data.schema.notes import Note, summarize_notes
 from rosenblatt.data.schema.numbers import (
-    MAX_STRAY_FRACTION,
     NumberFormat,
     plain_numbers,
     read_numbers,
     scale_plain_numbers,
 )
 from rosenblatt.data.schema.numeric_dates import read_numeric_dates
+from rosenblatt.data.schema.part_notes import PartNotes, StrayCells
 from rosenblatt.data.schema.units import PERCENT, SECONDS
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import TableError, did_you_mean, format_count, format_list
@@ -119,6 +120,8 @@ class Column(BaseModel):
         if self.kind == "date":
             dates = self._dates(series, notes)
             return [date_feature(dates, part).alias(f"{self.name} ({part})") for part in self.date_parts]
+        if isinstance(notes, PartNotes) and series.dtype.is_float():
+            notes.record_floats(series)
         if self.kind == "boolean":
             return [self._booleans(self._text(series), notes)]
         return [self._text(series)]
@@ -143,6 +146,8 @@ class Column(BaseModel):
             typed = read_numbers(text, number_format)
             numbers = typed.values
             self._report_strays(text, numbers, "numbers", notes)
+            if isinstance(notes, PartNotes):
+                notes.record_numbers(text, number_format)
             if notes is not None:
                 notes += [(self.name, note) for note in typed.notes]
         else:
@@ -163,6 +168,8 @@ class Column(BaseModel):
             notes.append(
                 (self.name, Note(text="booleans in other words than in training are converted", detail=detail))
             )
+        if isinstance(notes, PartNotes) and values.count():
+            notes.decide(self.name, "the words for yes and no", pair)
         self._report_strays(text, values, format_list(self.boolean_pair), notes)
         return values.alias(self.name)
 
@@ -175,6 +182,8 @@ class Column(BaseModel):
             dates = read_numeric_dates(text, self.date_format, date_notes)
         else:
             dates = read_dates(text, self.date_format, date_notes)
+        if isinstance(notes, PartNotes) and not self.date_format.unit:
+            notes.decide(self.name, "the order of day and month", find_order(text, self.date_format))
         self._report_strays(text, dates, "dates", notes)
         if notes is not None:
             notes += [(self.name, note) for note in date_notes]
@@ -182,15 +191,14 @@ class Column(BaseModel):
 
     def _report_strays(self, text: pl.Series, parsed: pl.Series, expected: str, notes: Notes | None) -> None:
         """Report cells of another kind, which are read as missing. Raises TableError if there are many."""
-        strays = text.filter(parsed.is_null() & text.is_not_null())
-        if len(strays) > max(MAX_STRAY_FRACTION * len(text), 1):
-            raise TableError(
-                f"Column {self.name!r} must hold {expected}, as in training, but {len(strays)} of {len(text)} cells do "
-                f"not, such as {strays[0]!r}. Correct the column."
-            )
-        if len(strays) and notes is not None:
-            detail = f"{format_count(len(strays), 'cell')}, such as {strays[0]!r}"
-            notes.append((self.name, Note(text=f"cells read as missing (expected {expected})", detail=detail)))
+        cells = text.filter(parsed.is_null() & text.is_not_null())
+        strays = StrayCells(self.name, expected, len(text), len(cells), cells[0] if len(cells) else "")
+        if isinstance(notes, PartNotes):
+            notes.strays.append(strays)
+            return
+        strays.check()
+        if notes is not None:
+            notes += strays.notes
 
 
 class Schema(BaseModel):
@@ -273,18 +281,22 @@ class Schema(BaseModel):
         Raises TableError if a column is missing, or holds another kind of values than in training.
         """
         require_polars()
-        missing = [column.name for column in self.input_columns if column.name not in frame.columns]
-        if missing:
-            raise TableError(
-                f"The table lacks {format_list(missing)}, on which the model was trained; it has "
-                f"{format_list(frame.columns)}.{did_you_mean(missing[0], frame.columns)}"
-            )
+        self.check_columns(frame.columns)
         notes: Notes = []
         schema = self if format.missing is None else self.with_missing(make_rule(format.missing))
         typed = [series for _, columns in schema.parts(frame, notes, format) for series in columns]
         if messages is not None:
             messages += summarize_notes(notes)
         return pl.DataFrame(typed)
+
+    def check_columns(self, names: Sequence[str]) -> None:
+        """Raise TableError if a table with columns of these names lacks inputs."""
+        missing = [column.name for column in self.input_columns if column.name not in names]
+        if missing:
+            raise TableError(
+                f"The table lacks {format_list(missing)}, on which the model was trained; it has "
+                f"{format_list(names)}.{did_you_mean(missing[0], names)}"
+            )
 
     def with_missing(self, given: MissingRule) -> Schema:
         """This schema, for a table of which the user says what is missing."""

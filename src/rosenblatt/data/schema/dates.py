@@ -164,6 +164,29 @@ def _adapt_order(parts: pl.DataFrame, distinct: pl.Series, format: DateFormat) -
     return format if is_ambiguous or order is None else format.model_copy(update={"order": order})
 
 
+def find_order(text: pl.Series, format: DateFormat) -> Order | None:
+    """The order of day, month and year in which `read_dates` reads cells; None if no cell depends on it.
+
+    Raises TableError if some cells are dates in another order only.
+    """
+    distinct = text.drop_nulls().unique(maintain_order=True)
+    parts = split_dates(distinct)
+    is_numeric = (parts["layout"] == NUMBERS).fill_null(False)
+    if not is_numeric.any():
+        return None
+    numeric, cells = parts.filter(is_numeric), distinct.filter(is_numeric)
+    written = _adapt_order(parts, distinct, format)
+    is_impossible = to_dates(numeric, written).is_null()
+    for order in (DAY_FIRST, MONTH_FIRST, YEAR_FIRST):
+        other = to_dates(numeric, format.model_copy(update={"order": order})).is_not_null()
+        if (is_impossible & other).any():
+            raise TableError(
+                f"Column {text.name!r} holds {cells.filter(is_impossible & other)[0]!r}, which is no date in the order "
+                f"{written.order} of other cells. Correct the column, or use --no-stream, which decides over all rows."
+            )
+    return written.order
+
+
 def _choose_order(parts: pl.DataFrame, format: DateFormat, day_first: bool | None = None) -> tuple[Order | None, bool]:
     """Choose the order of three numbers over a whole column, and say whether another would be possible, too.
 

@@ -297,6 +297,23 @@ def read_numbers(text: pl.Series, format: NumberFormat) -> TypedNumbers:
     return TypedNumbers(values, format, tuple(notes))
 
 
+def has_letter_magnitudes(text: pl.Series) -> bool | None:
+    """Whether B, b, m and T after numbers are magnitudes, by all cells of a column; None if that does not matter."""
+    cells = text.filter(text.str.contains(r"\d ?[A-Za-z]+\)?$").fill_null(False)).unique()
+    if cells.is_empty():
+        return None
+    parts = _to_ascii(cells).str.strip_chars().str.extract_groups(_CELL).struct.unnest().drop_nulls()
+    if use_letter_magnitudes(parts.iter_rows()):
+        return True
+    return False if cells.str.contains(r"\d ?[BbmT]\)?$").any() else None
+
+
+def find_other_units(text: pl.Series, format: NumberFormat) -> tuple[str, ...] | None:
+    """The units of numbers that had none in training; None if all are without a unit."""
+    units = None if format.unit else parse_numbers(text, format.decimal, format.thousands).units
+    return None if units is None else tuple(sorted(set(units.drop_nulls()) - {""})) or None
+
+
 def scale_plain_numbers(name: str, values: pl.Series, is_plain: pl.Series, format: NumberFormat) -> pl.Series:
     """Divide numbers without a percent sign by 100, in a column of percentages, if they were percentages in training.
 

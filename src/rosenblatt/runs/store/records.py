@@ -25,7 +25,8 @@ NOTE_PREFIX = "note:"  # begins the names of metadata that are notes of the user
 # metadata whose mappings are by names of columns, classes, hyperparameters or variables: they say nothing of the values
 NAMED_BY_DATA = frozenset({"baseline", "classes", "request", "space", "split", "variables_read"})
 _LOWER_IS_BETTER = re.compile(
-    r"(^|[^a-z])(loss|error|err|rmse|mse|mae|mape|nll|perplexity|ppl|wer|cer|time|seconds|latency|size|memory)([^a-z]|$)"
+    r"(^|[^a-z])(loss|m?logloss|cross_?entropy|deviance|error|merror|err|rmse|rmsle|mse|mae|mape|smape|l1|l2|nll|nloglik"
+    r"|perplexity|ppl|wer|cer|time|seconds|latency|size|memory)([^a-z]|$)"
 )
 
 

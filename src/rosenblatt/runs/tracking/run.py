@@ -25,6 +25,7 @@ from rosenblatt.runs.capture.snapshot import (
     process_info,
     read_seeds,
 )
+from rosenblatt.runs.integrations.methods import FrameworkMethods
 from rosenblatt.runs.recorded import InputFile
 from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.locations import store_url
@@ -54,7 +55,7 @@ _sequence = itertools.count()  # numbers the runs that this process begins, with
 _OTHER_PROCESS = -1
 
 
-class Run:
+class Run(FrameworkMethods):
     """A run that is being recorded, as made by `track`. It ends with `finish`, or as a context manager with its block.
 
     Attributes:
@@ -215,18 +216,6 @@ class Run:
         params, summary_text = describe_model(model, optimizer)
         self.set_params({name: value for name, value in params.items() if name not in self.params})
         self.set_metadata("model", summary_text)
-
-    def keras_callback(self) -> Any:
-        """Make a callback for Keras' `model.fit`, on any backend: logs all metrics of each epoch, and the model."""
-        from rosenblatt.runs.integrations.keras import callback
-
-        return callback(self)
-
-    def lightning_logger(self) -> Any:
-        """Make a logger for Lightning's `Trainer`."""
-        from rosenblatt.runs.integrations.lightning import logger
-
-        return logger(self)
 
     def flush(self) -> bool:
         """Wait until everything recorded so far is written; returns False if neither database nor disk accepts it."""
