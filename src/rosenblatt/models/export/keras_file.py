@@ -27,8 +27,8 @@ def write(model: FittedModel, signature: Signature, path: Path) -> Signature:
 
     if columns := columns_with_rest(model, signature):
         sentence = (
-            f"{format_list(columns)} are too large for float32: split numbers outside into float32 (`numbers`) and "
-            f"what is left (`{REST}`)."
+            f"float32 is too coarse for {format_list(columns)}: give numbers rounded to float32 as `numbers`, and what "
+            f"is left of them as `{REST}`."
         )
         signature = replace(signature, boundaries=(*signature.boundaries, sentence))
     build(model).save(path)
@@ -47,8 +47,9 @@ def load_builder(backend: str = "") -> Callable[[FittedModel], Any]:
 
         from rosenblatt.models.export.keras_model import to_keras
     except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
         raise ExportError(
-            f"Keras needs the package {error.name} as its backend. Install it, or set the environment variable "
+            f"Keras needs the package {package} as its backend. Install it, or set the environment variable "
             "KERAS_BACKEND to an installed one of tensorflow, jax and torch."
         ) from error
     if backend not in ("", keras.backend.backend()):
