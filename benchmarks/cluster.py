@@ -1,7 +1,8 @@
 """Speed of work on many machines, what the network carries, and what a lost machine costs; part by part.
 
     python benchmarks/cluster.py search [--trials 1000] [--repeats 3] [--json]
-    python benchmarks/cluster.py peers [--trials 40] [--repeats 3] [--functions PyTorch,...] [--json]
+    python benchmarks/cluster.py peers [--trials 40] [--repeats 3] [--functions PyTorch,...]
+        [--searches "rosenblatt.tune,Ray Tune"] [--json]
     python benchmarks/cluster.py up --wheels FOLDER [--machines 3] [--json]
     python benchmarks/cluster.py simulate [--nodes 4] [--trials-per-node 250] [--item-seconds 2] [--json]
     python benchmarks/cluster.py network [--repeats 3] [--json]
@@ -63,7 +64,8 @@ def measure(options: Any) -> list[dict[str, Any]]:
     if options.part == "peers":
         from cluster_peers import measure_peers
 
-        return measure_peers(options.trials or 40, options.repeats, options.functions.split(","))
+        searches = options.searches.split(",") if options.searches else None
+        return measure_peers(options.trials or 40, options.repeats, options.functions.split(","), searches)
     if options.part == "up":
         from cluster_up import measure_up
 
@@ -96,6 +98,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--functions", default="PyTorch,scikit-learn,a trivial function")
+    parser.add_argument("--searches", help="by default all; the first is the one to compare with")
     parser.add_argument("--nodes", default="4")
     parser.add_argument("--item-seconds", type=float, default=0.0, help="by default as recorded")
     parser.add_argument("--trials-per-node", type=int, default=250)

@@ -19,8 +19,8 @@ from cluster_machines import MachineCluster, machine_cluster
 from cluster_scorer import EPOCH_S, EpochLine, SlowScorer, read_epochs
 from cluster_search import KeptOpen, make_search
 
+from rosenblatt.tuning.attempts import Attempt
 from rosenblatt.tuning.coordinator import SearchCoordinator
-from rosenblatt.tuning.packing import Attempt
 from rosenblatt.tuning.ray_workers import Crash, RayWorkers
 from rosenblatt.tuning.trial import Trial
 

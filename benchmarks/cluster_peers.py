@@ -1,4 +1,4 @@
-"""Part `peers` of cluster.py: Ray Tune, and Optuna with joblib and Dask, each on two processes or nodes of one core.
+"""Part `peers` of cluster.py: Rosenblatt, Ray Tune, and Optuna with joblib and Dask, on two processes of one core.
 
 Each searches at random in the space of cluster_objectives.py. What is not measured: the start of processes, their first
 trials (imports, compilation), and their table.
@@ -12,8 +12,10 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
+from functools import partial
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from cluster_objectives import (
     BATCH_SIZES,
@@ -26,17 +28,24 @@ from cluster_objectives import (
 )
 from cluster_search import KeptOpen, make_search, processor_seconds, ray_cluster
 
+import rosenblatt
 from rosenblatt.spec.dimensions import choice, log_uniform, uniform
 from rosenblatt.training.workers import WorkerPool
 from rosenblatt.tuning.ray_connection import RayConnection
 from rosenblatt.tuning.ray_workers import RayWorkers
+from rosenblatt.workflows.tune_search import FunctionSearch
 
 CORES = 2
 N_AHEAD = 2  # trials that wait for each core, where the peer lets its user decide
 N_WARM_UP = 4
 N_COOL_DOWN = 2 * CORES  # last trials of Ray Tune, which ends actors as soon as none waits; they do not count
 Objective = Callable[[dict[str, Any]], float]
-
+SPACE = {
+    "learning_rate": log_uniform(*LEARNING_RATES),
+    "dropout": uniform(*DROPOUTS),
+    "hidden_sizes": choice(*HIDDEN_SIZES),
+    "batch_size": choice(*BATCH_SIZES),
+}
 
 RAY_TUNE_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -89,19 +98,13 @@ class Rate(NamedTuple):
 @contextmanager
 def open_rosenblatt() -> Iterator[Search]:
     """`rosenblatt fit --on`: networks of Rosenblatt on two nodes of Ray."""
-    space = {
-        "learning_rate": log_uniform(*LEARNING_RATES),
-        "dropout": uniform(*DROPOUTS),
-        "hidden_sizes": choice(*HIDDEN_SIZES),
-        "batch_size": choice(*BATCH_SIZES),
-    }
     with ray_cluster() as address:
         workers = RayWorkers(RayConnection("benchmark", address=address), lambda _: None, lambda: WorkerPool(CORES))
 
         def run(trials: int) -> list[float]:
             settings: dict[str, Any] = {"sampler": "random", "optimizer": "adam", "epochs": EPOCHS}
             search = make_search(
-                trials, lambda _: KeptOpen(workers), n_validation=N_VALIDATION, space=space, **settings
+                trials, lambda _: KeptOpen(workers), n_validation=N_VALIDATION, space=SPACE, **settings
             )
             search.run()
             return [trial.score for trial in search.history.trials]
@@ -117,6 +120,44 @@ def open_rosenblatt() -> Iterator[Search]:
             yield search
         finally:
             workers.close()
+
+
+@contextmanager
+def open_tune(objective: Objective, store: str | None = None) -> Iterator[Search]:
+    """`rosenblatt.tune(on=...)` on the same cluster; by default with a run for each trial in a store of SQLite."""
+
+    def train(params: Any, _run: Any) -> float:
+        return objective(params)
+
+    def search(meter: Meter) -> list[float]:
+        end_trial = FunctionSearch.end_trial
+
+        def end_and_count(*arguments: Any) -> None:
+            end_trial(*arguments)
+            meter.count()
+
+        with patch.object(FunctionSearch, "end_trial", end_and_count):
+            n_trials = N_WARM_UP + meter.trials
+            options = {"trials": n_trials, "sampler": "random", "on": "benchmark", "progress": False, "store": store}
+            result = rosenblatt.tune(train, SPACE, **options)
+        assert all(trial.score is not None for trial in result.trials), [trial.reason for trial in result.trials]
+        return [trial.score for trial in result.trials[N_WARM_UP:]]
+
+    with ray_cluster() as address, tempfile.TemporaryDirectory() as folder, chdir(folder):
+
+        @contextmanager
+        def open_cluster(*_: Any) -> Iterator[RayConnection]:
+            yield RayConnection("benchmark", address=address)
+
+        with patch("rosenblatt.cluster.open.open_cluster", open_cluster):
+            yield search
+
+
+@contextmanager
+def open_tune_without_store(objective: Objective) -> Iterator[Search]:
+    """The same without a store, as the studies of Optuna and the trials of Ray Tune are not stored here either."""
+    with open_tune(objective, "none") as search:
+        yield search
 
 
 @contextmanager
@@ -172,7 +213,7 @@ def ask(study: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def make_study() -> Any:
-    """A study in memory, whose trials are asked for and told by this process: a journal file is slower."""
+    """A study in memory, whose trials are asked for and told by this process."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -238,7 +279,13 @@ def open_optuna_dask(objective: Objective) -> Iterator[Search]:
         yield search
 
 
-PEERS = {"Ray Tune": open_ray_tune, "Optuna + joblib": open_optuna_joblib, "Optuna + Dask": open_optuna_dask}
+SEARCHES = {
+    "rosenblatt.tune": open_tune,
+    "rosenblatt.tune without a store": open_tune_without_store,
+    "Ray Tune": open_ray_tune,
+    "Optuna + joblib": open_optuna_joblib,
+    "Optuna + Dask": open_optuna_dask,
+}
 
 
 def measure_rate(search: Search, trials: int) -> Rate:
@@ -250,26 +297,30 @@ def measure_rate(search: Search, trials: int) -> Rate:
     return Rate(rate, meter.processor_seconds / trials, min(losses), statistics.median(losses))
 
 
-def measure_peers(trials: int, repeats: int, functions: list[str]) -> list[dict[str, Any]]:
-    """Speed of Rosenblatt and of each peer with each function, medians of repeats in turn."""
-    openers: dict[str, Callable[[], Any]] = {"Rosenblatt": open_rosenblatt}
+def measure_peers(
+    trials: int, repeats: int, functions: list[str], searches: list[str] | None = None
+) -> list[dict[str, Any]]:
+    """Speed of searches with each function, medians of repeats in turn; the first search is the one to compare with.
+
+    By default these are `rosenblatt fit --on`, which trains no function, and all of SEARCHES.
+    """
+    openers: dict[str, Callable[[], Any]] = {} if searches else {"rosenblatt fit": open_rosenblatt}
     for function in functions:
-        for peer, open_peer in PEERS.items():
-            openers[f"{peer}, {function}"] = lambda open_peer=open_peer, function=function: open_peer(
-                OBJECTIVES[function]
-            )
+        for name in searches or SEARCHES:
+            openers[f"{name}, {function}"] = partial(SEARCHES[name], OBJECTIVES[function])
     rates: dict[str, list[Rate]] = {name: [] for name in openers}
     for _ in range(repeats):
         for name, open_search in openers.items():
             with open_search() as search:
                 rates[name].append(measure_rate(search, trials))
-    return [describe(name, values, rates["Rosenblatt"]) for name, values in rates.items()]
+    first, *_ = rates
+    return [describe(name, values, first, rates[first]) for name, values in rates.items()]
 
 
-def describe(name: str, rates: list[Rate], reference: list[Rate]) -> dict[str, Any]:
+def describe(name: str, rates: list[Rate], reference_name: str, reference: list[Rate]) -> dict[str, Any]:
     """A row of the table; ratios are of repeats in the same turn."""
     row = {field.replace("_", " "): statistics.median(getattr(r, field) for r in rates) for field in Rate._fields}
     pairs = list(zip(reference, rates, strict=True))
     wall = statistics.median(a.trials_per_minute / b.trials_per_minute for a, b in pairs)
     cost = statistics.median(b.processor_seconds_per_trial / a.processor_seconds_per_trial for a, b in pairs)
-    return {"search": name} | row | {"Rosenblatt is faster by": wall, "the same by processor time": cost}
+    return {"search": name} | row | {f"{reference_name} is faster by": wall, "the same by processor time": cost}

@@ -139,7 +139,7 @@ def test_the_example_of_the_documentation_runs_as_written(cluster, store, work_f
     (search,) = find_runs(store, "kind = search")
     trials = find_runs(store, parent=search.id)
     assert len(trials) == 50
-    assert {trial.state for trial in trials} == {"finished", "stopped"}
+    assert {trial.state for trial in trials} <= {"finished", "stopped"}
 
 
 @pytest.mark.slow_cluster
