@@ -219,7 +219,8 @@ def locate_cloud(name: str) -> HeadLocation:
 def driver_command(file: CloudFile, head: HeadLocation, cluster_id: str) -> tuple[str, ...]:
     """The command that starts a driver on the head by SSH."""
     key = ("-i", head.key, "-o", "IdentitiesOnly=yes") if head.key else ()
-    options = ("-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new", "-o", "ServerAliveInterval=5")
+    options: tuple[str, ...] = ("-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new")
+    options += ("-o", "ServerAliveInterval=5")
     options += ("-o", "ForwardAgent=no", "-o", "ForwardX11=no", "-o", "ClearAllForwardings=yes")
     python = f'"{PYTHON}"'
     driver = f"{python} -P -m {DRIVER_MODULE}"

@@ -71,7 +71,8 @@ def _make_inputs(signature: Signature, *, has_rest: bool) -> Tensors:
     if signature.categories:
         inputs["categories"] = keras.Input((len(signature.categories),), dtype="int64", name="categories")
     for medium in signature.media:
-        encoding, name = medium.encoding, medium.name
+        encoding: Any = medium.encoding
+        name = medium.name
         if medium.kind == "image":
             shape = (encoding.side, encoding.side, encoding.channels)
             inputs[name] = keras.Input(shape, dtype="float32", name=name)
