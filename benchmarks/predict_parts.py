@@ -2,7 +2,7 @@
 
     python benchmarks/predict_parts.py [--gb 2] [--columns 20] [--csv] [--json]
 
-A Parquet (or CSV) file of random numbers, and a column of categories, is predicted by a network of the default size
+A Parquet (or CSV) file of random numbers, and a column of categories, is predicted by one network with 32 hidden units,
 with --stream and with --no-stream, each in a new process. Printed are the peak memory of the process, without pages of
 the file that are mapped (RssAnon), the rows a second, and whether both files of predictions are equal.
 """
@@ -71,7 +71,21 @@ def main() -> None:
         training.with_columns(
             y=pl.when(pl.col("x0") > pl.col("x1")).then(pl.lit("a")).otherwise(pl.lit("b"))
         ).write_csv(folder / "train.csv")
-        fit = ["fit", "train.csv", "--target", "y", "--epochs", "3", "--out", "model.rosenblatt", "--json"]
+        fit = [
+            "fit",
+            "train.csv",
+            "--target",
+            "y",
+            "--epochs",
+            "3",
+            "--members",
+            "1",
+            "--hidden-sizes",
+            "32",
+            "--out",
+            "model.rosenblatt",
+            "--json",
+        ]
         subprocess.run([sys.executable, "-m", "rosenblatt", *fit], cwd=folder, check=True, capture_output=True)
         table = folder / f"huge.{'csv' if options.csv else 'parquet'}"
         n_rows = make_file(table, options.gb * 1e9, options.columns)

@@ -29,6 +29,6 @@ def train(params, run):
         Trainer(model, settings, train_dataset=rows[:150], eval_dataset=rows[150:], callbacks=callbacks).train()
 
 
-space = {"lr": rosenblatt.log_uniform(1e-4, 1e-2), "hidden_size": rosenblatt.choice([8, 16])}
+space = {"lr": rosenblatt.log_uniform(1e-4, 1e-2), "hidden_size": rosenblatt.choice(8, 16)}
 result = rosenblatt.tune(train, space, trials=3, metric="eval_loss")
 print(result.best.params, result.best.score)

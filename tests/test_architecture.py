@@ -193,8 +193,7 @@ MAX_PARAMETERS = 8  # without self and cls
 LARGE_FUNCTIONS = {
     # All settings are arguments: constructors as in scikit-learn, public functions, commands of click.
     "estimators.search.__init__", "workflows.fit.fit", "workflows.tune.tune", "cli.explain.explain",
-    "cli.learn_step.learn_step", "cli.models.evaluate",
-    "cli.models.predict",
+    "cli.learn_step.learn_step", "cli.models.evaluate", "cli.models.predict",
     # The functions of all optimizers have the same parameters.
     *(f"training.compiled.optimizers.{name}" for name in OPTIMIZERS),
     *(f"training.torch.optimizers.{name}" for name in OPTIMIZERS),

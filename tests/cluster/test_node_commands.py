@@ -149,3 +149,12 @@ def test_the_folder_of_a_node_of_another_machine_is_kept_though_its_process_does
     os.utime(folder, (0, 0))
     node_commands.remove_old_folders(tmp_path)
     assert read_state(folder).phase == "ready"
+
+
+def test_a_node_that_ends_while_it_reports_has_ended(tmp_path):
+    folder = tmp_path / "abc-0"
+    folder.mkdir()
+    NodeState(folder=str(folder), phase="ready", head="127.0.0.1:1", temp_folder=str(tmp_path / "removed")).write()
+    assert (report(folder).phase, report(folder).reason) == ("ended", "it is about to end")
+    NodeState(folder=str(folder), phase="starting").write()
+    assert report(folder).phase == "starting"

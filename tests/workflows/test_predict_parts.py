@@ -46,7 +46,7 @@ def model():
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(parts_module, "_part_rows", lambda _: PART_ROWS)
+    monkeypatch.setattr(parts_module, "_part_rows", lambda *_: PART_ROWS)
 
 
 def predict_file(model, path, messages=None, *, with_inputs=False, typed=False):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,14 +17,12 @@ from rosenblatt.cli.outputs import (
     save_report,
     scores_to_json,
 )
+from rosenblatt.cli.prediction_parts import predict_in_parts
 from rosenblatt.errors import SpecError, format_count
 from rosenblatt.workflows.tables import check_can_group, check_group_columns, read_and_report
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from rosenblatt.data.table import TableFormat
-    from rosenblatt.models.model import Model
 
 
 @click.command()
@@ -88,14 +83,14 @@ def predict(
 
     loaded_model, notify = load_model(model), make_reporter(True)
     check_can_predict(loaded_model)
-    if (
-        stream is not False
-        and not query
-        and _predict_in_parts(
+    if stream and query:
+        raise SpecError("--stream reads files, but --query selects samples of a volume. Remove one of them.")
+    if stream is not False and not query:
+        is_done = predict_in_parts(
             loaded_model, table, out, table_format, with_inputs=with_inputs, threads=threads, is_required=bool(stream)
         )
-    ):
-        return
+        if is_done:
+            return
     rows = read_and_report(table, table_format, notify, allow_empty=True, query=query)
     rows = drop_damaged_images(loaded_model, rows, on_damaged_images, notify)
     data = loaded_model.spec.data
@@ -113,61 +108,6 @@ def predict(
         click.echo(f"predictions: {out} ({format_count(predictions.height, 'row')})")
     else:
         click.echo(predictions.write_csv(), nl=False)
-
-
-def _predict_in_parts(
-    model: Model,
-    table: str,
-    out: str | None,
-    table_format: TableFormat,
-    *,
-    with_inputs: bool,
-    threads: int | None,
-    is_required: bool,
-) -> bool:
-    """Predict a table in parts; False if it is small or must be read at once.
-
-    Raises SpecError if that is so, but parts were required.
-    """
-    from rosenblatt.cli.outputs import write_parts
-    from rosenblatt.workflows.predict_parts import MIN_STREAMED_BYTES, open_for_prediction, predict_parts
-
-    parts = None
-    if out and (is_required or Path(table).is_file()):
-        min_bytes = 0 if is_required else MIN_STREAMED_BYTES
-        parts = open_for_prediction(
-            model, table, table_format, with_inputs=with_inputs, typed=is_typed_format(out), min_bytes=min_bytes
-        )
-    if parts is None or not out:
-        if is_required:
-            raise SpecError(
-                "--stream needs --out and a table in Parquet, Arrow or delimited text in UTF-8, without images, series "
-                "or text columns that are written by type. Remove --stream."
-            )
-        return False
-    notify = make_reporter(True)
-    notify(f"{table}: {format_count(parts.n_rows, 'row')}, {format_count(len(parts.columns), 'column')}, in parts")
-    predictions = predict_parts(model, parts, with_inputs=with_inputs, notify=notify, threads=threads)
-    with _progress(parts.n_rows) as advance:
-        n_rows = write_parts((advance(part) for part in predictions), out)
-    click.echo(f"predictions: {out} ({format_count(n_rows, 'row')})")
-    return True
-
-
-@contextmanager
-def _progress(n_rows: int) -> Iterator[Callable[[pl.DataFrame], pl.DataFrame]]:
-    """A progress bar on standard error, and a function that passes parts of a table on and counts their rows."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("predicting", total=n_rows)
-
-        def advance(part: pl.DataFrame) -> pl.DataFrame:
-            progress.advance(task, part.height)
-            return part
-
-        yield advance
 
 
 @click.command()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rosenblatt.errors import Notify, SpecError, StorageError, TableError
+from rosenblatt.errors import Notify, SpecError, TableError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,11 +51,6 @@ _WRITERS: dict[str, Callable[[pl.DataFrame, BytesIO], object]] = {
     ".arrow": lambda frame, file: frame.write_ipc(file),
     ".feather": lambda frame, file: frame.write_ipc(file),
 }
-_SINKS: dict[str, Callable[[pl.LazyFrame, Path], object]] = {
-    ".parquet": lambda table, path: table.sink_parquet(path),
-    ".arrow": lambda table, path: table.sink_ipc(path),
-    ".feather": lambda table, path: table.sink_ipc(path),
-}
 
 
 def check_table_format(out: str | None) -> None:
@@ -81,59 +75,6 @@ def encode_table(frame: pl.DataFrame, path: str) -> bytes:
     except PolarsError as error:
         raise TableError(f"{path!r} cannot hold this table ({error}). Write .jsonl or .parquet.") from error
     return buffer.getvalue()
-
-
-def write_parts(parts: Iterator[pl.DataFrame], path: str) -> int:
-    """Write the parts of a table to a file in the format of its name, and return the number of rows.
-
-    The file gets its name at the end. Parts of a file with types are first written to a folder beside it.
-
-    Raises TableError if the format cannot hold the table, StorageError if the file cannot be written, and what `parts`
-    raises.
-    """
-    from polars.exceptions import PolarsError
-
-    from rosenblatt.models.atomic_write import replace_file
-
-    target = Path(path).resolve()
-    suffix = target.suffix.lower() or ".csv"
-    try:
-        with (
-            replace_file(target) as temporary,
-            tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name[:40]}-") as folder,
-        ):
-            write = _write_typed_parts if suffix in _SINKS else _append_parts
-            return write(parts, temporary, suffix, Path(folder))
-    except PolarsError as error:
-        raise TableError(f"{path!r} cannot be written: {str(error).splitlines()[0]}") from error
-    except OSError as error:
-        raise StorageError(f"{path!r} could not be written: {error.strerror or error}. Free some space.") from error
-
-
-def _append_parts(parts: Iterator[pl.DataFrame], path: Path, suffix: str, _: Path) -> int:
-    """Write lines of text, part after part."""
-    n_rows = 0
-    with path.open("wb") as file:
-        for k, part in enumerate(parts):
-            if suffix in (".jsonl", ".ndjson"):
-                part.write_ndjson(file)
-            else:
-                part.write_csv(file, include_header=k == 0, separator="\t" if suffix == ".tsv" else ",")
-            n_rows += part.height
-    return n_rows
-
-
-def _write_typed_parts(parts: Iterator[pl.DataFrame], path: Path, suffix: str, folder: Path) -> int:
-    """Write a file for each part, and then all of them to one, which needs no more memory than one."""
-    import polars as pl
-
-    n_rows, files = 0, list[Path]()
-    for part in parts:
-        files.append(folder / f"{len(files):08}.parquet")
-        part.write_parquet(files[-1], compression="lz4")
-        n_rows += part.height
-    _SINKS[suffix](pl.scan_parquet(files), path)
-    return n_rows
 
 
 def scores_to_json(model: Model, scores: Sequence[TestScore], fields: Mapping[str, Any]) -> str:

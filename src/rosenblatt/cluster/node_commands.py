@@ -127,11 +127,20 @@ def stop(folder: Path) -> NodeState:
 
 
 def report(folder: Path) -> NodeReport:
-    """Report what a node does."""
+    """Report what a node does, which may end meanwhile."""
     state = read_state(folder)
-    if state.phase == "ended":
-        logs = folder / LOGS_FOLDER
-        return NodeReport(phase="ended", reason=state.reason, logs=str(logs if logs.exists() else folder))
+    if state.phase != "ended":
+        with suppress(FileNotFoundError):  # of credentials and sessions, which a node removes at its end
+            return _report_running(folder, state)
+        state = read_state(folder)
+        if state.phase == "ready":
+            state.phase, state.reason = "ended", "it is about to end"
+    logs = folder / LOGS_FOLDER
+    return NodeReport(phase=state.phase, reason=state.reason, logs=str(logs if logs.exists() else folder))
+
+
+def _report_running(folder: Path, state: NodeState) -> NodeReport:
+    """Report what a node does that has not ended. Raises FileNotFoundError if it ends meanwhile."""
     view = view_cluster(folder, state)
     cluster_id = folder.name.rpartition("-")[0]
     processes = list(cluster_processes(cluster_id))

@@ -119,16 +119,16 @@ def test_tables_of_one_kind_of_column_have_one_tensor(columns):
 
 
 def test_sparse_rows_are_numbers():
-    model = with_encoder(make_dense_model("relu", n_networks=1), Encoder(encodings=(), n_sparse_columns=6))
+    model = with_encoder(make_dense_model("relu", n_networks=1), Encoder(encodings=(), n_sparse_columns=6), ())
     rows = csr_array(np.random.default_rng(0).poisson(0.3, (20, 6)).astype(np.float64))
     network = to_keras(model)
     got = keras.ops.convert_to_numpy(network(keras_tensors(model, rows, network)))
     np.testing.assert_allclose(got, model.predict_raw(rows), atol=1e-6)
 
 
-def with_encoder(model, encoder):
+def with_encoder(model, encoder, hidden=(8,)):
     """A model of one network of random parameters with another encoder."""
-    architecture = DenseArchitecture("mlp", (encoder.width, 8, model.target.n_outputs), "relu")
+    architecture = DenseArchitecture("mlp", (encoder.width, *hidden, model.target.n_outputs), "relu")
     theta = np.random.default_rng(0).normal(0, 0.3, architecture.n_parameters).astype(np.float32)
     network = replace(model.networks[0], architecture=architecture, theta=theta)
     return replace(model, trials=(replace(model.trials[0], encoder=encoder, networks=(network,)),))

@@ -15,7 +15,7 @@ from rosenblatt.data.readers.sources import DECOMPRESSORS, ZIP_MAGIC, Source, ch
 from rosenblatt.data.table import TableFormat, check_column_names
 from rosenblatt.errors import TableError, format_count
 
-PART_VALUES = 1 << 23  # cells that are in memory at a time, about 100 MB
+PART_VALUES = 1 << 22  # cells that are in memory at a time, with what is computed from them
 MIN_PART_ROWS, MAX_PART_ROWS = 1 << 13, 1 << 20
 
 
