@@ -35,8 +35,10 @@ def make_request(**settings):
 @pytest.fixture
 def start_node(fake_ray):
     """Start a node; what is left of it at the end is killed."""
-    with patch.dict(os.environ):  # `report` sets the variables of Ray, as a process of its own
+    umask = os.umask(0o077)  # which `start` sets, as a process of its own
+    with patch.dict(os.environ):  # `report` sets the variables of Ray, for the same reason
         yield lambda **settings: start(make_request(**settings))
+    os.umask(umask)
     for process in cluster_processes(CLUSTER):
         process.kill()
 

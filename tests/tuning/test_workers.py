@@ -63,7 +63,7 @@ def test_each_item_has_one_result_with_its_member_and_predictions(workers):
 
 
 def test_an_item_continues_the_member_of_the_one_before(workers):
-    whole, parts = make_items(1, 6), make_items(1, 3)
+    whole, parts = make_items(1, 6), make_items(1, 3, is_last_rung=False)
     continued = [WorkItem(i.trial, i.index, i.fold, 6, None, is_last_rung=True) for i in parts]
     submit(workers, parts)
     collect(workers, len(parts))
@@ -106,9 +106,11 @@ def test_threads_and_latency_are_known(workers):
 
 
 def test_closing_ends_running_items_and_keeps_what_they_trained(workers):
-    items = make_items(4, epochs=100_000)
+    first, items = make_items(1, epochs=1), make_items(4, epochs=100_000)
+    submit(workers, first)  # after which all is compiled
+    collect(workers, len(first))
     submit(workers, items)
-    time.sleep(0.1)
+    time.sleep(0.5)
     workers.close()
     assert workers.stop[0]
     results = [result for result in workers.drain() if result is not None]

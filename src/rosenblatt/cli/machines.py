@@ -13,9 +13,9 @@ from rosenblatt.cli.options import ask_confirmation
 from rosenblatt.errors import ClusterError, Notify, SpecError
 from rosenblatt.runs.store.locations import LOCAL_PLACE
 from rosenblatt.spec.fields import DEEP_KINDS
-from rosenblatt.spec.spec import Spec
 
 if TYPE_CHECKING:
+    from rosenblatt.spec.spec import Spec
     from rosenblatt.tuning.ray_connection import RayConnection
     from rosenblatt.tuning.workers import MakeWorkers, Workers
 

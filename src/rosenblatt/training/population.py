@@ -139,6 +139,8 @@ def train_member(
     target_epochs, epochs_per_call = member.epochs if target_epochs is None else min(target_epochs, member.epochs), 1
     if member.finished or member.n_epochs >= target_epochs:
         return  # a finished member may have no training state, which a trainer needs
+    if not member.state.theta.size:  # compiled code would read beyond its arrays
+        raise ValueError("the training state of this network was released, so that it cannot be trained further")
     trainer = trainer or make_trainer(member, rows)
     train_validated = trainer.train_epochs_with_validation if score is None else None
     while member.n_epochs < target_epochs and not member.finished:

@@ -16,7 +16,7 @@ from rosenblatt.networks.layers import InputSpec
 from rosenblatt.spec.defaults import resolve_auto
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.initializers import initialize_deep
-from rosenblatt.training.torch.forward import GROUPED, IM2COL, Batch, StackedNetworks, reverse
+from rosenblatt.training.torch.forward import GROUPED, IM2COL, Batch, StackedNetworks
 from rosenblatt.training.torch.random import DropoutMasks
 
 pytestmark = pytest.mark.torch
@@ -97,14 +97,6 @@ def test_sequences_that_all_have_the_full_length_need_no_lengths(kind, pooling, 
     torch.testing.assert_close(net(make_batch(a)), net(make_batch(a, filled)), atol=1e-6, rtol=1e-5)
 
 
-def test_gradients_flow_through_reversed_sequences():
-    a, lengths = torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True), torch.tensor([[5, 2, 1], [3, 5, 4]])
-    reversed_ = reverse(a, lengths)
-    torch.testing.assert_close(reversed_[0, 1, :2], a[0, 1, :2].flip(0))
-    torch.testing.assert_close(reversed_[0, 1, 2:], a[0, 1, 2:])
-    assert torch.autograd.gradcheck(lambda pooling: reverse(pooling, lengths), (a,))
-
-
 @pytest.mark.parametrize(
     "hyperparameters",
     [
@@ -161,12 +153,6 @@ def test_a_convolutional_network_equals_that_of_pytorch():
     net.update_running_stats()
     torch.testing.assert_close(net.values[1, "mean"][0], modules[1].running_mean)
     torch.testing.assert_close(net.values[1, "variance"][0], modules[1].running_var)
-
-
-def test_sequences_are_reversed_within_their_lengths():
-    a = torch.arange(12.0).view(1, 2, 6, 1)
-    reversed_ = reverse(a, torch.tensor([[3, 6]]))[0, :, :, 0]
-    assert reversed_.tolist() == [[2, 1, 0, 3, 4, 5], [11, 10, 9, 8, 7, 6]]
 
 
 def test_dropout_depends_only_on_the_seed_of_the_member():

@@ -36,6 +36,7 @@ from rosenblatt.training.recipes import RUNNING_STATISTICS
 from rosenblatt.training.torch.random import ROW_STRIDE, DropoutMasks
 from rosenblatt.training.torch.ranks import Ranks
 from rosenblatt.training.torch.ranks_normalization import batch_norm_over_ranks
+from rosenblatt.training.torch.recurrent import cell, reverse, run_single
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda z: z,
@@ -331,10 +332,7 @@ class StackedNetworks:
         names = ("weight", "recurrent_weight", "bias", "recurrent_bias")
         if self.P == 1:
             parts = [self.single[index, name] for name in names]
-            if not a.is_cuda:
-                return self.run_fused(layer, a[0], parts)[0][None]
-            with torch.autocast("cuda", enabled=False):  # autocast would choose float16
-                return self.run_fused(layer, a[0].float(), parts)[0][None]
+            return run_single(layer, a[0], parts)[None]
         W, U, b, c = (self.values[index, name] for name in names)
         P, B, T, _ = a.shape
         input_parts = torch.baddbmm(b[:, None], a.reshape(P, B * T, -1), W.transpose(1, 2)).view(P, B, T, -1)
@@ -344,18 +342,6 @@ class StackedNetworks:
             h, cell_state = cell(layer.cell, input_part, torch.baddbmm(c[:, None], h, U_transposed), h, cell_state)
             outputs.append(h)
         return torch.stack(outputs, dim=2)
-
-    @staticmethod
-    def run_fused(layer: Recurrent, a: Tensor, parts: list[Tensor], state: Any = None) -> tuple[Tensor, Any]:
-        """Run one network's layer in one direction with PyTorch's kernel; return (B, T, units) and the final state."""
-        zero = a.new_zeros(1, a.shape[0], layer.units)
-        common = (parts, True, 1, 0.0, True, False, True)  # biases, layers, dropout, training, directions, batch first
-        if layer.cell == "lstm":
-            out, h, c = torch.lstm(a, state or (zero, zero), *common)
-            return out, (h, c)
-        kernel = torch.gru if layer.cell == "gru" else torch.rnn_tanh
-        out, h = kernel(a, zero if state is None else state, *common)
-        return out, h
 
     def _pool_sequence(self, layer: GlobalPooling, a: Tensor, lengths: Tensor | None, index: int) -> Tensor:
         if layer.kind == "last":
@@ -424,44 +410,6 @@ class StackedNetworks:
             if head.residual and l > 0 and layer_input.shape == a.shape:
                 a = a + layer_input
         raise AssertionError("a network has one layer at least")
-
-
-def cell(kind: str, input_part: Tensor, recurrent_part: Tensor, h: Tensor, cell_state: Tensor) -> tuple[Tensor, Tensor]:
-    """Run one step of a recurrent cell; return its output and cell state (gates and biases as in PyTorch)."""
-    if kind == "elman":
-        return torch.tanh(input_part + recurrent_part), cell_state
-    if kind == "gru":  # Cho et al. 2014, with the reset gate after the product
-        r, z, n = input_part.chunk(3, dim=-1)
-        hr, hz, hn = recurrent_part.chunk(3, dim=-1)
-        update_gate = torch.sigmoid(z + hz)
-        candidate = torch.tanh(n + torch.sigmoid(r + hr) * hn)
-        return candidate + update_gate * (h - candidate), cell_state
-    i, f, g, o = (input_part + recurrent_part).chunk(4, dim=-1)  # Hochreiter & Schmidhuber 1997; Gers et al. 2000
-    cell_state = torch.sigmoid(f) * cell_state + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(cell_state), cell_state
-
-
-def reverse(a: Tensor, lengths: Tensor) -> Tensor:
-    """Reverse sequences (P, B, T, C) within their lengths; padding stays in place."""
-    P, B, T, _ = a.shape
-    steps = torch.arange(T, device=a.device)
-    source_steps = torch.where(steps < lengths[:, :, None], lengths[:, :, None] - 1 - steps, steps)
-    first = torch.arange(0, P * B * T, T, device=a.device).view(P, B, 1)
-    reversed_rows: Tensor = _PermuteRows.apply(a.flatten(0, 2), (first + source_steps).flatten())  # type: ignore[no-untyped-call]
-    return reversed_rows.view(a.shape)
-
-
-class _PermuteRows(torch.autograd.Function):
-    """Permutation of rows by swaps: the gradients are permuted the same way, without summing."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, index: Tensor) -> Tensor:
-        ctx.save_for_backward(index)
-        return rows.index_select(0, index)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient.index_select(0, ctx.saved_tensors[0]), None
 
 
 def _is_sequence(layers: Any) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 from rosenblatt.networks.deep import DeepArchitecture
 from rosenblatt.networks.layers import Recurrent
 from rosenblatt.training.torch.engine import load_network
+from rosenblatt.training.torch.recurrent import run_fused
 
 
 class LanguageModel:
@@ -32,7 +33,7 @@ class LanguageModel:
                     index = next(layer_counter)
                     names = ("weight", "recurrent_weight", "bias", "recurrent_bias")
                     parts = [self._net.single[index, name] for name in names]
-                    out, self._states[k] = self._net.run_fused(layer, a[0], parts, self._states[k])
+                    out, self._states[k] = run_fused(layer, a[0], parts, self._states[k])
                     a = out[None]
                 else:
                     a = self._net.forward_layer(layer, a, None, layer_counter, None, self._tower)
