@@ -22,7 +22,8 @@ from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.queries import find_runs, run_details
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
-from rosenblatt.workflows.resume import _move_to, resume
+from rosenblatt.workflows.resume import _check_state, _move_to, resume
+from tests.data.volumes.servers import BUCKET, s3_settings
 
 SEARCH = ["fit", "people.csv", "-t", "rich", "--trials", "3", "--epochs", "2", "--hidden-sizes", "4"]
 COMMAND = """
@@ -220,6 +221,34 @@ def test_machines_that_share_a_folder_share_the_states_of_searches(store, same_p
     assert (tmp_path / "shared" / store.id / "state" / run.id / "search.jsonl").exists()
     monkeypatch.setenv("ROSENBLATT_RESUME", run.id)
     assert "(trials so far: 3)" in invoke(*SEARCH).output
+
+
+def test_any_machine_resumes_from_the_bucket_of_the_team(
+    store, work_folder, same_process_check, monkeypatch, s3_server
+):
+    pytest.importorskip("obstore", reason="obstore is not installed: pip install 'rosenblatt[objects]'")
+    for name, value in s3_settings(s3_server).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ROSENBLATT_ARTIFACTS", f"s3://{BUCKET}/team")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rosenblatt.workflows.fit.save", interrupt)
+        invoke(*SEARCH)
+    (run,) = find_runs(store, "kind = search")
+    assert run_details(store, run.id).trials == 3
+    bucket = Artifacts(store.url, store).state_bucket(run.id)
+    assert "search.jsonl" in {name for name, _ in bucket.list_files()}
+    shutil.rmtree(work_folder / ".rosenblatt" / "state")  # another machine has none
+    _check_state(store, run_details(store, run.id))
+    monkeypatch.setenv("ROSENBLATT_RESUME", run.id)
+    output = invoke(*SEARCH).output
+    assert "the state of the search comes from the bucket of ROSENBLATT_ARTIFACTS" in output
+    assert "(trials so far: 3)" in output
+    assert run_details(store, run.id).state == "finished"
+    assert not list(bucket.list_files())  # of a search that is complete
 
 
 def test_other_options_begin_another_search(store, stopped_search, monkeypatch):

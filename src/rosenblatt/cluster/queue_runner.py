@@ -34,10 +34,11 @@ from rosenblatt.errors import Notify, RunError, StoreUnavailableError, join_name
 from rosenblatt.runs.capture.source import SourceCapture, source_hash
 from rosenblatt.runs.redaction import redact
 from rosenblatt.runs.signals import handle_signals
-from rosenblatt.runs.store.artifacts import Artifacts, file_hash
+from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.locations import store_name, store_prefixes
 from rosenblatt.runs.store.owners import end_dead_runs, new_owner
 from rosenblatt.runs.store.permissions import create_file, make_folder
+from rosenblatt.runs.store.places import file_hash
 from rosenblatt.runs.store.queries import written_files
 from rosenblatt.runs.store.schema import runs
 from rosenblatt.runs.store.store import Store

@@ -24,8 +24,8 @@ from rosenblatt.runs.capture.snapshot import RunSnapshot, fingerprint_data
 from rosenblatt.runs.recorded import InputFile, ScriptCall
 from rosenblatt.runs.redaction import find_masked, redact_arguments
 from rosenblatt.runs.signals import handle_signals
-from rosenblatt.runs.store.artifacts import file_hash
 from rosenblatt.runs.store.locations import store_name, store_prefixes, store_url
+from rosenblatt.runs.store.places import file_hash
 from rosenblatt.runs.tracking.launched import NO_REUSE, LaunchedRun, may_reuse
 from rosenblatt.runs.tracking.program_end import state_of_error, state_of_status
 from rosenblatt.runs.tracking.run import Run

@@ -19,6 +19,7 @@ from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.filters import is_stale
 from rosenblatt.runs.store.locations import database_file, is_sqlite_file
 from rosenblatt.runs.store.owners import end_dead_runs, end_runs
+from rosenblatt.runs.store.places import Bucket
 from rosenblatt.runs.store.point_log import move_ended_logs
 from rosenblatt.runs.store.store import Store, version_error
 from rosenblatt.runs.tracking.spool import REJECTED_SUFFIX, deliver_pending, pending_files
@@ -64,6 +65,8 @@ def cleanup(store: Store, notify: Notify = print, *, shared: bool = False) -> Cl
         )
     is_own = files.states_folder.parent == files.folder  # otherwise a copy of the store may have runs of its own
     n_removed_states = _remove_states(files.states_folder, run_ids) if is_own or shared else 0
+    if shared and (bucket := files.state_bucket()):
+        n_removed_states += _remove_state_copies(bucket, run_ids)
     _vacuum(store)
     return CleanupCounts(
         delivered_batches=n_delivered,
@@ -190,6 +193,21 @@ def _remove_states(folder: Path, run_ids: set[str]) -> int:
             shutil.rmtree(state, ignore_errors=True)
             n_removed += 1
     return n_removed
+
+
+def _remove_state_copies(bucket: Bucket, run_ids: set[str]) -> int:
+    """Remove states of searches from a bucket, as `_remove_states` does from a folder."""
+    files = list(bucket.list_files())
+    last_changes: dict[str, float] = {}
+    for name, changed in files:
+        run_id = name.partition("/")[0]
+        last_changes[run_id] = max(changed, last_changes.get(run_id, 0.0))
+    oldest = time.time() - STATE_RETENTION_SECONDS
+    removed = {run_id for run_id, changed in last_changes.items() if run_id not in run_ids or changed < oldest}
+    for name, _ in files:
+        if name.partition("/")[0] in removed:
+            bucket.remove(name)
+    return len(removed)
 
 
 def _is_checkpoint(folder: Path) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rosenblatt.data.media.columns import row_hashes
 from rosenblatt.data.schema.columns import Schema
@@ -43,6 +43,7 @@ from rosenblatt.workflows.recorded_results import (
 )
 from rosenblatt.workflows.recorded_trials import TrialRecorder, flatten_spec
 from rosenblatt.workflows.request import FitRequest
+from rosenblatt.workflows.state_copy import StateCopy
 from rosenblatt.workflows.volume_inputs import describe_input
 
 
@@ -61,6 +62,7 @@ class Recorder:
     checkpoint_folder: Path | None = None  # of a search
     _messages: list[str] = field(default_factory=list)  # until the run begins
     _trials: TrialRecorder | None = None  # once the run has begun
+    _state_copy: StateCopy | None = None  # in the bucket of a team
     _notify: Notify = print
 
     @classmethod
@@ -80,10 +82,34 @@ class Recorder:
             messages.append(f"the search {resumed_run} is not resumed, because {changes} changed; this is a new search")
             resumed_run = None
         run = Run(url, resumed_run or take_id(), experiment, {})
-        folder = _make_state_folder(run, url) if request.spec.has_search else None
-        return cls(
-            request, run, name, reuse, resumed=resumed_run is not None, checkpoint_folder=folder, _messages=messages
-        )
+        recorder = cls(request, run, name, reuse, resumed=resumed_run is not None, _messages=messages)
+        if request.spec.has_search:
+            recorder._open_state(url)
+        return recorder
+
+    def _open_state(self, url: str) -> None:
+        """Make the folder for the state of the search; that of a resumed one may be in the bucket of the team only.
+
+        Raises StorageError.
+        """
+        run = cast("Run", self.run)
+        self.checkpoint_folder = _make_state_folder(run, url)
+        try:
+            if bucket := run.artifacts().state_bucket(run.id):
+                self._state_copy = StateCopy(self.checkpoint_folder, bucket, lambda text: self._notify(text))  # noqa: PLW0108 - set later
+                if self.resumed and self._state_copy.fetch():
+                    self._messages.append("the state of the search comes from the bucket of ROSENBLATT_ARTIFACTS")
+        except StoreError:  # it cannot be reached, so that its part of the bucket is not known
+            return
+        except StorageError as error:
+            if self.resumed:
+                raise
+            self._messages.append(f"the state of the search will not be copied to the bucket: {error}")
+
+    def copy_state(self) -> None:
+        """Copy the state of the search, as it is saved in its folder, to the bucket of the team, if there is one."""
+        if self._state_copy:
+            self._state_copy.update()
 
     @property
     def has_begun(self) -> bool:
@@ -192,6 +218,10 @@ class Recorder:
 
     def finish(self, state: str, reason: str | None = None) -> None:
         """End the run, if it has begun."""
+        if self._state_copy and state == "finished":
+            self._state_copy.remove()
+        elif self._state_copy:
+            self._state_copy.close()
         if self.run is None or self._trials is None:
             return
         self.run.finish(state, reason)

@@ -132,19 +132,24 @@ def _move(argument: str, old_root: Path, new_root: Path) -> str:
 
 
 def _check_state(store: Store, run: RunDetails) -> None:
-    """Raise RunError if the trials of a search of `fit` are in the store, but its state is on another machine."""
+    """Raise RunError if the trials of a search of `fit` are in the store, but its state is on another machine.
+
+    Raises StorageError if the bucket that may have it cannot be read.
+    """
     if (
         run.request is None
         or not run.trials
         or any(argument.partition("=")[0] == "--checkpoint" for argument in run.arguments)
     ):
         return
-    folder = Artifacts(store.url, store).states_folder / run.id
-    if not (folder / JOURNAL).exists():
+    artifacts = Artifacts(store.url, store)
+    folder, bucket = artifacts.states_folder / run.id, artifacts.state_bucket(run.id)
+    is_in_bucket = bucket is not None and any(name == JOURNAL for name, _ in bucket.list_files())
+    if not is_in_bucket and not (folder / JOURNAL).exists():
         raise RunError(
             f"The state of the search {run.id} is not in {folder}, so it would begin again. Resume it on the machine "
-            f"{run.machine}, where it ran. For later searches, set ROSENBLATT_ARTIFACTS to a folder that the machines "
-            "share: then each of them can resume a search."
+            f"{run.machine}, where it ran. For later searches, set ROSENBLATT_ARTIFACTS to a folder or bucket that the "
+            "machines share: then each of them can resume a search."
         )
 
 

@@ -83,6 +83,7 @@ def _run(coordinator: SearchCoordinator, options: SearchOptions, notify: Notify)
         if checkpoint:
             checkpoint.save()
         if recorder:  # after the checkpoint, so that a resumed search has all recorded trials
+            recorder.copy_state()
             recorder.write_trials(coordinator)
 
     folds = coordinator.plan.folds

@@ -11,7 +11,7 @@ import pytest
 from rosenblatt.runs.capture import inputs
 from rosenblatt.runs.capture.inputs import InputReport, hash_variable
 from rosenblatt.runs.startup.audit.hook import Report
-from rosenblatt.runs.store.artifacts import file_hash
+from rosenblatt.runs.store.places import file_hash
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from rosenblatt.runs.secret_names import is_secret_name
 from rosenblatt.runs.startup.audit.hook import unescape
 from rosenblatt.runs.startup.audit.programs import REPORT_NAME, REPORT_VARIABLE, STARTUP_FOLDER
 from rosenblatt.runs.startup.audit.variables import ALL_VARIABLES, variable_names
-from rosenblatt.runs.store.artifacts import file_hash
+from rosenblatt.runs.store.places import file_hash
 
 OWN_PACKAGE = Path(__file__).parents[2]
 MAX_FINGERPRINT_BYTES = 20_000_000_000  # larger files that a script reads are not recorded

@@ -140,7 +140,7 @@ def default_experiment(script: Path) -> str:
 
 def fingerprint_path(path: Path, name: str = "") -> InputFile:
     """Hash the content of a file, or of a folder with everything below it. Raises OSError."""
-    from rosenblatt.runs.store.artifacts import file_hash
+    from rosenblatt.runs.store.places import file_hash
 
     if not path.is_dir():
         digest, size = file_hash(path), path.stat().st_size

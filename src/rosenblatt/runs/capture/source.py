@@ -21,8 +21,9 @@ from rosenblatt.runs.capture.working_tree import Changes, find_changes, portable
 from rosenblatt.runs.recorded import Recorded
 from rosenblatt.runs.redaction import redact
 from rosenblatt.runs.secret_names import is_secret_file
-from rosenblatt.runs.store.artifacts import file_hash, has_changed
+from rosenblatt.runs.store.artifacts import has_changed
 from rosenblatt.runs.store.locations import STORE_FOLDER
+from rosenblatt.runs.store.places import file_hash
 
 MAX_FILE_BYTES = 10_000_000  # larger files are skipped
 MAX_TOTAL_BYTES = 100_000_000  # of all files of a source

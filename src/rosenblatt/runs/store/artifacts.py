@@ -8,20 +8,15 @@ import os
 import re
 import secrets
 import shutil
-import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import timedelta
-from functools import cache
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-from urllib.parse import urlsplit, urlunsplit
+from typing import TYPE_CHECKING, NamedTuple
 
 from rosenblatt.errors import Notify, StorageError, StoreError, StoreUnavailableError
-from rosenblatt.runs.redaction import redact
 from rosenblatt.runs.store.locations import artifact_address, data_home, database_file, is_sqlite_file, public_address
-from rosenblatt.runs.store.permissions import create_file, make_folder
+from rosenblatt.runs.store.places import Bucket, ContentFile, Place, file_hash, join_address, open_place
 from rosenblatt.runs.store.private_files import PrivateFolder, open_spool
 
 if TYPE_CHECKING:
@@ -32,29 +27,12 @@ _HASH = re.compile("[0-9a-f]{64}")
 FILES_FOLDER = "files"  # the folder of a spool in which files wait for the store
 
 
-ContentFile = io.BufferedReader | io.BytesIO
-
-
 class StoredFile(NamedTuple):
     """A stored file."""
 
     hash: str  # SHA-256 of its content
     bytes: int
     root: str  # the address of the place that stores share, without credentials; "": the store's own folder
-
-
-class _Place(Protocol):
-    def has(self, digest: str, size: int) -> bool: ...  # and as far as can be known quickly, intact
-    def put(self, digest: str, file: ContentFile) -> None: ...
-    def get(self, digest: str, path: Path) -> None: ...
-    def remove(self, digest: str) -> None: ...
-    def list_files(self) -> Iterator[tuple[str, float]]: ...  # hash, and seconds since 1970 of the last `put`
-
-
-def file_hash(path: Path) -> str:
-    """Compute the SHA-256 of the content of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def has_changed(path: Path, digest: str) -> bool:
@@ -225,10 +203,10 @@ class Artifacts:
             return False
         return True
 
-    def _current_place(self) -> _Place:
+    def _current_place(self) -> Place:
         """The place in which files are stored now. Raises StoreError if it depends on a store that is not there."""
         address = artifact_address()
-        return _open_place(_join(address, self._store_id())) if address else self._own_place()
+        return open_place(join_address(address, self._store_id())) if address else self._own_place()
 
     @property
     def folder(self) -> Path:
@@ -241,24 +219,34 @@ class Artifacts:
     def states_folder(self) -> Path:
         """The folder for the states of searches, in a shared place if that is a folder, so that machines share them.
 
-        Raises StoreError if it depends on a store that cannot be reached.
+        In front of a shared bucket it is a local one; see `state_bucket`. Raises StoreError if it depends on a store
+        that cannot be reached.
         """
         address = artifact_address()
         is_shared_folder = bool(address) and "://" not in address
         return (Path(address) / self._store_id() if is_shared_folder else self.folder) / "state"
 
-    def _own_place(self) -> _Place:
-        """The place in the folder of the store."""
-        return _open_place(str(self.folder / "artifacts"))
+    def state_bucket(self, run_id: str = "") -> Bucket | None:
+        """The part of a shared bucket for the state of a search, or of all; None if files are not in a bucket.
 
-    def _list_places(self, root: str) -> Iterator[_Place]:
+        Raises StoreError if the store cannot be reached, StorageError if the bucket cannot be used.
+        """
+        address = artifact_address()
+        part = f"{self._store_id()}/state/{run_id}".rstrip("/")
+        return Bucket(join_address(address, part)) if "://" in address else None
+
+    def _own_place(self) -> Place:
+        """The place in the folder of the store."""
+        return open_place(str(self.folder / "artifacts"))
+
+    def _list_places(self, root: str) -> Iterator[Place]:
         """The places in which a file that was stored in a root may be, likely ones first."""
         yield self._own_place()
         address = artifact_address()
         if root:
             full_root = address if public_address(address) == root else root
-            yield _open_place(_join(full_root, self._store_id()))
-            yield _open_place(full_root)  # version 1001 recorded the part of the store as well
+            yield open_place(join_address(full_root, self._store_id()))
+            yield open_place(full_root)  # version 1001 recorded the part of the store as well
         if address and public_address(address) != root:
             yield self._current_place()
 
@@ -268,109 +256,7 @@ class Artifacts:
         return self._store.id
 
 
-class _Folder:
-    """A local or mounted folder."""
-
-    def __init__(self, root: str) -> None:
-        self._root = Path(root)
-
-    def _path(self, digest: str) -> Path:
-        return self._root / digest[:2] / digest
-
-    def has(self, digest: str, size: int) -> bool:
-        path = self._path(digest)
-        try:
-            os.utime(path)  # it is used again, and counts as new
-            return path.is_file() and path.stat().st_size == size and file_hash(path) == digest
-        except OSError:
-            return False
-
-    def put(self, digest: str, file: ContentFile) -> None:
-        target = self._path(digest)
-        make_folder(target.parent)
-        part = target.with_name(f".{digest}.{secrets.token_hex(4)}.part")
-        try:
-            with os.fdopen(create_file(part), "wb") as copy:
-                shutil.copyfileobj(file, copy)
-            if file_hash(part) != digest:
-                raise StorageError("it changed while it was stored")
-            part.replace(target)
-        finally:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-
-    def get(self, digest: str, path: Path) -> None:
-        stored = self._path(digest)
-        if not stat.S_ISREG(stored.stat().st_mode):  # a device has no end
-            raise StorageError(f"{str(stored)!r} is no regular file")
-        shutil.copyfile(stored, path)
-
-    def remove(self, digest: str) -> None:
-        self._path(digest).unlink(missing_ok=True)
-
-    def list_files(self) -> Iterator[tuple[str, float]]:
-        yield from ((path.name, path.stat().st_mtime) for path in self._root.glob("??/*") if path.is_file())
-
-
-class _Bucket:
-    """An object store, accessed with obstore."""
-
-    def __init__(self, root: str) -> None:
-        try:
-            import obstore
-            from obstore.store import from_url
-        except ModuleNotFoundError as error:
-            raise StorageError(
-                f"Artifacts in {public_address(root)!r} need obstore: pip install 'rosenblatt[objects]'."
-            ) from error
-        is_local_http = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-        options: dict[str, Any] = {"client_options": {"allow_http": True, "timeout": "60s"}} if is_local_http else {}
-        options["retry_config"] = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
-        self._obstore = obstore
-        with self._translate_errors():
-            self._store = from_url(root, **options)
-
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        """Raise errors of obstore as StorageError."""
-        try:
-            yield
-        except self._obstore.exceptions.BaseError as error:
-            reason = redact((str(error).splitlines() or [type(error).__name__])[0])
-            raise StorageError(re.sub(r"\?[^\s\"')]+", "", reason)) from None  # a query may hold credentials
-
-    def has(self, digest: str, size: int) -> bool:
-        try:
-            with self._translate_errors():
-                return bool(self._obstore.head(self._store, digest)["size"] == size)
-        except FileNotFoundError:
-            return False
-
-    def put(self, digest: str, file: ContentFile) -> None:
-        with self._translate_errors():
-            self._obstore.put(self._store, digest, file)
-
-    def get(self, digest: str, path: Path) -> None:
-        with self._translate_errors(), path.open("wb") as file:
-            for part in self._obstore.get(self._store, digest).stream():
-                file.write(part)
-
-    def remove(self, digest: str) -> None:
-        with self._translate_errors():
-            self._obstore.delete(self._store, digest)
-
-    def list_files(self) -> Iterator[tuple[str, float]]:
-        with self._translate_errors():
-            for batch in self._obstore.list(self._store):
-                yield from ((meta["path"], meta["last_modified"].timestamp()) for meta in batch)
-
-
-@cache
-def _open_place(root: str) -> _Place:
-    return _Bucket(root) if "://" in root else _Folder(root)
-
-
-def _find_unused(place: _Place, used: set[str]) -> list[str]:
+def _find_unused(place: Place, used: set[str]) -> list[str]:
     """List the files of a place that are neither used nor new."""
     cutoff = time.time() - GRACE_SECONDS
     return [
@@ -378,11 +264,3 @@ def _find_unused(place: _Place, used: set[str]) -> list[str]:
         for name, modified in place.list_files()
         if _HASH.fullmatch(name) and name not in used and modified < cutoff
     ]
-
-
-def _join(address: str, part: str) -> str:
-    """The address of a part of a place; a query stays at the end."""
-    if "://" not in address:
-        return os.path.join(address, part)  # noqa: PTH118 - addresses are text
-    address_parts = urlsplit(address)
-    return urlunsplit(address_parts._replace(path=f"{address_parts.path.rstrip('/')}/{part}"))
