@@ -13,7 +13,8 @@ from rosenblatt.networks.layers import Recurrent
 
 def run_single(layer: Recurrent, a: Tensor, parts: list[Tensor]) -> Tensor:
     """Run one network's layer over sequences (B, T, C) with PyTorch's kernel; returns (B, T, units)."""
-    if torch.is_autocast_enabled(a.device.type) and not _has_bfloat16_kernel(layer, a.device.type):
+    lacks_kernel = a.is_cpu and layer.cell == "lstm" and torch.is_autocast_enabled("cpu") and not _has_bfloat16_lstm()
+    if a.is_cuda or lacks_kernel:  # autocast would choose float16 on CUDA
         with torch.autocast(a.device.type, enabled=False):
             return run_fused(layer, a.float(), parts)[0]
     return run_fused(layer, a, parts)[0]
@@ -29,11 +30,6 @@ def run_fused(layer: Recurrent, a: Tensor, parts: list[Tensor], state: Any = Non
     kernel = torch.gru if layer.cell == "gru" else torch.rnn_tanh
     out, h = kernel(a, zero if state is None else state, *common)
     return out, h
-
-
-def _has_bfloat16_kernel(layer: Recurrent, device: str) -> bool:
-    """Whether PyTorch's recurrent kernel takes bfloat16; with autocast, CUDA's takes float16 instead."""
-    return device != "cuda" and (layer.cell != "lstm" or _has_bfloat16_lstm())
 
 
 @cache
