@@ -17,6 +17,15 @@ from rosenblatt.errors import TableError
 from rosenblatt.models import cell_encoder
 from rosenblatt.models.cell_encoder import CellEncoder
 from rosenblatt.spec.data import DataSpec
+from tests.models.export.fitted_models import (
+    DENSE,
+    ENCODINGS,
+    N_ROWS,
+    make_deep_model,
+    make_dense_model,
+    make_ensemble,
+    typed_rows,
+)
 
 N = 60
 CITIES = ["Oslo", "Rome", " Rome ", "Lima", "NA", "n/a", "unknown", "Bern", None, ""]
@@ -187,3 +196,28 @@ def test_small_frames_are_rejected_as_large_ones(estimator):
         with pytest.raises(TableError) as error_of_prediction:
             estimator.model_.predict_proba(frame)
         assert str(error_of_prediction.value) == str(error.value)
+
+
+def check_cells(model):
+    for n in (1, 3, N_ROWS):
+        frame = typed_rows(5, n).select(column.name for column in model.schema.input_columns)
+        cells = {s.name: s.to_numpy() if s.dtype.is_numeric() else s.to_list() for s in frame}
+        expected = model.predict_typed(model.schema.read(frame))
+        np.testing.assert_array_equal(model.predict_cells(cells, n), expected)
+        assert model.predict_cells(cells | {"age": np.full(n, np.inf)}, n) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "numeric_encoding"),
+    [*((name, "robust") for name in DENSE), *(("relu", encoding) for encoding in ENCODINGS)],
+)
+def test_cells_are_predicted_without_a_frame_to_the_last_bit(name, numeric_encoding):
+    check_cells(make_dense_model(name, numeric_encoding))
+
+
+def test_cells_are_predicted_by_ensembles():
+    check_cells(make_ensemble())
+
+
+def test_models_with_media_need_a_frame():
+    assert make_deep_model("cnn with table").predict_cells({}, 1) is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -20,7 +20,7 @@ from rosenblatt.data.readers.frames import as_frame, as_matrix, column_names, is
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError
-from rosenblatt.models.cell_encoder import CellEncoder
+from rosenblatt.models.cell_encoder import CellEncoder, Cells
 from rosenblatt.models.export.methods import ExportMethods
 from rosenblatt.models.metadata import ModelMetadata
 from rosenblatt.models.trained import TrainedNetwork, TrainedTrial
@@ -127,6 +127,17 @@ class Model(ExportMethods):
             return self.predict_typed(self.schema.read(frame), threads)
         return self._predict_chunks(frame.height, lambda rows: [x[rows] for x in encoded], threads)
 
+    def predict_cells(self, columns: Mapping[str, Cells], n: int, threads: int | None = None) -> np.ndarray | None:
+        """Predict n rows as `predict_raw`, from the cells of all input columns, without a frame.
+
+        Returns None if there are many rows, infinite numbers, or columns of other kinds than plain numbers, categories
+        and booleans. Then `predict_raw` is to be called with a frame.
+        """
+        if n > MAX_CELL_ROWS or not all(encoder.is_possible for encoder in self._cell_encoders.values()):
+            return None
+        encoded = self._for_each_trial({k: e.encode_cells(columns, n) for k, e in self._cell_encoders.items()})
+        return None if encoded is None else self._predict_chunks(n, lambda rows: [x[rows] for x in encoded], threads)
+
     def _predict_sparse(self, frame: pl.DataFrame | csr_array) -> np.ndarray:
         """Predict as `predict_raw`, with networks that take sparse rows as they are."""
         if isinstance(frame, pl.DataFrame) or frame.shape[1] != self.encoder.n_sparse_columns:
@@ -176,7 +187,10 @@ class Model(ExportMethods):
         """Encode a table as read, as `encode` does; None if it has many rows, or columns of other types than words."""
         if frame.height > MAX_CELL_ROWS:
             return None
-        encoded = {k: encoder.encode(frame) for k, encoder in self._cell_encoders.items()}
+        return self._for_each_trial({k: encoder.encode(frame) for k, encoder in self._cell_encoders.items()})
+
+    def _for_each_trial(self, encoded: Mapping[int, np.ndarray | None]) -> list[np.ndarray] | None:
+        """The rows of each trial, given those of each encoder; None if one encoder has none."""
         tables = [x for k in self._encoders if (x := encoded[k]) is not None]
         return tables if len(tables) == len(self.trials) else None
 

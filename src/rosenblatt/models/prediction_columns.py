@@ -10,6 +10,8 @@ from rosenblatt.data.tasks.tagging import step_counts
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.models.model import Model
 
+MAX_LISTED_ROWS = 256  # rows up to which Python looks up labels
+
 
 def make_prediction_columns(model: Model, rows: pl.DataFrame | None, raw_predictions: np.ndarray) -> pl.DataFrame:
     """The predictions in the types of the target columns, and the probability of each class or label.
@@ -30,11 +32,19 @@ def make_prediction_columns(model: Model, rows: pl.DataFrame | None, raw_predict
     columns = [pl.Series(name, values) for name, values in zip(target.names, by_target, strict=True)]
     if classes:
         columns = [
-            make_values(column.name, labels, types.get(column.name)).gather(column)
+            _gather(make_values(column.name, labels, types.get(column.name)), column)
             for column, labels in zip(columns, classes, strict=True)
         ]
     columns += [pl.Series(name, raw_predictions[:, k]) for k, name in enumerate(probability_names(target))]
     return pl.DataFrame(columns)
+
+
+def _gather(labels: pl.Series, indices: pl.Series) -> pl.Series:
+    """The labels at indices; Polars starts threads for this, which takes longer than a few rows."""
+    if len(indices) > MAX_LISTED_ROWS or labels.dtype.is_temporal():  # Python has no nanoseconds
+        return labels.gather(indices)
+    cells = labels.to_list()
+    return pl.Series(labels.name, [cells[i] for i in indices.to_list()], labels.dtype)
 
 
 def probability_names(target: Target) -> list[str]:

@@ -106,6 +106,12 @@ class Cells:
             return pl.concat([p if isinstance(p, pl.Series) else pl.Series(name, p, DTYPES[self.kind]) for p in parts])
         return pl.Series(name, [cell for part in parts for cell in part], DTYPES[self.kind])
 
+    def join_cells(self, parts: Sequence[Part]) -> list[Any] | np.ndarray:
+        """The cells that `join` makes a column of, for `Model.predict_cells`."""
+        if self.kind == "number":
+            return np.concatenate(parts)
+        return [cell for part in parts for cell in part]
+
     def to_numbers(self, cells: Sequence[Any]) -> np.ndarray:
         """Convert cells to numbers (n,) float64, NaN if missing. Raises CellError."""
         if len(cells) == 1 and type(cells[0]) is float and isfinite(cells[0]):  # by far the most frequent case

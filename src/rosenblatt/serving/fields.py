@@ -61,11 +61,13 @@ class Field:
             return self._far_numbers(cells, *self._far_limits)
         if self.kind != "category" or self.has_other or self.column is None:
             return []
-        unseen = {*cells} - self._categories
-        if unseen:  # as written; spaces and words for missing cells do not count
-            read = self.column.read(pl.Series(self.name, sorted(map(str, unseen)), pl.String))[0].drop_nulls()
-            unseen = {*read} - self._categories
-        return [f"{self.name}: categories not seen in training ({format_list(sorted(unseen), 3)})"] * bool(unseen)
+        if self._categories.issuperset(cells):
+            return []
+        unread = sorted({*cells} - self._categories)  # as written; spaces and words for missing cells do not count
+        unseen = {*self.column.read(pl.Series(self.name, unread, pl.String))[0].drop_nulls()} - self._categories
+        if not unseen:
+            return []
+        return [f"{self.name}: categories not seen in training ({format_list(sorted(unseen), 3)})"]
 
     def _far_numbers(self, numbers: np.ndarray, low: float, high: float) -> list[str]:
         if len(numbers) == 1:
@@ -192,6 +194,16 @@ class InputFields:
         if self.is_matrix:
             return np.column_stack([np.concatenate(parts) for parts in columns])
         return pl.DataFrame([f.cells.join(f.name, parts) for f, parts in zip(self.fields, columns, strict=True)])
+
+    def join_cells(self, requests: Sequence[CheckedRows]) -> dict[str, list[Any] | np.ndarray]:
+        """The cells of the rows of several requests by field, for `Model.predict_cells`."""
+        columns = zip(*(rows.parts for rows in requests), strict=True)
+        return {f.name: f.cells.join_cells(parts) for f, parts in zip(self.fields, columns, strict=True)}
+
+    @cached_property
+    def are_cells(self) -> bool:
+        """Whether `Model.predict_cells` may take the rows, which are no matrix and have cells of plain types."""
+        return not self.is_matrix and {field.kind for field in self.fields} <= {"number", "boolean", "category"}
 
     @cached_property
     def _names(self) -> frozenset[str]:

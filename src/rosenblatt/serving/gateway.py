@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from time import perf_counter
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,11 +22,11 @@ from rosenblatt.serving.settings import Access, Limits
 
 PROBLEM = "application/problem+json"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")  # other ids are replaced
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
 
 
 @dataclass
@@ -66,7 +66,8 @@ class Gateway:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                _add_headers(message, exchange.request_id)
+                request_id = (b"x-request-id", exchange.request_id.encode())
+                message["headers"] = [*message.get("headers", ()), request_id, *SECURITY_HEADERS]
             await send(message)
 
         self._metrics.n_in_flight += 1
@@ -94,8 +95,7 @@ class Gateway:
             raise RequestError(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "1"})
 
     def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
-        self._metrics.requests.labels(exchange.model, str(exchange.status)).inc()
-        self._metrics.seconds.labels(exchange.model).observe(seconds)
+        self._metrics.record(exchange.model, exchange.status, seconds)
         self._log.request(
             request_id=exchange.request_id,
             client=(scope.get("client") or ("",))[0],
@@ -106,13 +106,6 @@ class Gateway:
             model=exchange.model,
             rows=exchange.rows,
         )
-
-
-def _add_headers(message: Message, request_id: str) -> None:
-    headers = MutableHeaders(scope=message)
-    headers["X-Request-ID"] = request_id
-    for name, value in SECURITY_HEADERS.items():
-        headers[name] = value
 
 
 def problem_response(error: RequestError, request_id: str) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
@@ -31,9 +33,20 @@ class Metrics:
             "rosenblatt_reloads", "Changed model files that were loaded or refused.", ["model", "result"],
             registry=registry,
         )  # fmt: skip
+        self._children = cache(self._make_children)
         self.n_in_flight = 0
         in_flight = Gauge("rosenblatt_requests_in_flight", "Requests that are being answered.", registry=registry)
         in_flight.set_function(lambda: self.n_in_flight)
+
+    def record(self, model: str, status: int, seconds: float) -> None:
+        """Count a request and its time."""
+        requests, times = self._children(model, status)
+        requests.inc()
+        times.observe(seconds)
+
+    def _make_children(self, model: str, status: int) -> tuple[Counter, Histogram]:
+        """The metrics of a model and status, whose labels take longer to look up than to count."""
+        return self.requests.labels(model, str(status)), self.seconds.labels(model)
 
     def to_text(self) -> bytes:
         """All metrics, as Prometheus reads them."""

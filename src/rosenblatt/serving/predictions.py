@@ -12,7 +12,7 @@ import polars as pl
 
 from rosenblatt.data.table import Table
 from rosenblatt.errors import RosenblattError, TableError
-from rosenblatt.models.model import Model
+from rosenblatt.models.model import MAX_CELL_ROWS, Model
 from rosenblatt.models.prediction_columns import make_prediction_columns
 from rosenblatt.serving.errors import RequestError, unprocessable
 from rosenblatt.serving.fields import CheckedRows
@@ -50,7 +50,7 @@ class Answerer:
         if len(joined) < 2 or self._model.metadata.windows:
             return [self._answer_alone(request) for request in requests]
         try:
-            frame = self._predict_values(joined[0].rows.fields.join([request.rows for request in joined]))
+            frame = self._predict_rows([request.rows for request in joined], 1)
         except (RosenblattError, RequestError):
             return [self._answer_alone(request) for request in requests]
         ends = np.cumsum([request.rows.height for request in joined]).tolist()
@@ -72,7 +72,7 @@ class Answerer:
             notes = list(request.rows.notes)
             if self._model.metadata.windows:
                 return request.write(self._forecast(request.rows, notes), notes)
-            return request.write(self._predict_or_locate(request.rows.values), notes)
+            return request.write(self._predict_or_locate(request.rows), notes)
         except RequestError as error:
             return error
         except RosenblattError as error:
@@ -84,12 +84,12 @@ class Answerer:
         frame = pl.DataFrame(rows.values) if isinstance(rows.values, np.ndarray) else rows.values
         return forecast(self._model, Table(frame, "request"), notes.append, self._threads)
 
-    def _predict_or_locate(self, values: pl.DataFrame | np.ndarray) -> pl.DataFrame:
+    def _predict_or_locate(self, rows: CheckedRows) -> pl.DataFrame:
         """Predict rows; an error names the first row that causes it."""
         try:
-            return self._predict_values(values)
+            return self._predict_rows([rows], self._threads)
         except TableError as error:
-            raise unprocessable(f"Row {(row := self._first_bad_row(values))}: {error}", row=row) from None
+            raise unprocessable(f"Row {(row := self._first_bad_row(rows.values))}: {error}", row=row) from None
 
     def _first_bad_row(self, values: pl.DataFrame | np.ndarray) -> int:
         """The number, from 1, of the first row that cannot be predicted, by bisection."""
@@ -97,21 +97,35 @@ class Answerer:
         while last - first > 1:
             middle = (first + last) // 2
             try:
-                self._predict_values(values[first:middle])
+                self._predict_values(values[first:middle], self._threads)
                 first = middle
             except TableError:
                 last = middle
         return first + 1
 
-    def _predict_values(self, values: pl.DataFrame | np.ndarray) -> pl.DataFrame:
-        """Predict rows as `Model.predict` does. Raises RosenblattError, or RequestError if one has no prediction."""
+    def _predict_rows(self, requests: Sequence[CheckedRows], threads: int | None) -> pl.DataFrame:
+        """Predict the rows of requests as `Model.predict` does, few rows without making a frame of them.
+
+        Raises RosenblattError, or RequestError if a row has no prediction.
+        """
+        fields, n = requests[0].fields, sum(rows.height for rows in requests)
+        if n <= MAX_CELL_ROWS and fields.are_cells:
+            with np.errstate(all="ignore"):  # what is not finite is refused below
+                raw = self._model.predict_cells(fields.join_cells(requests), n, threads)
+            if raw is not None:
+                require_finite(raw)
+                return make_prediction_columns(self._model, None, raw)
+        return self._predict_values(fields.join(requests) if len(requests) > 1 else requests[0].values, threads)
+
+    def _predict_values(self, values: pl.DataFrame | np.ndarray, threads: int | None) -> pl.DataFrame:
+        """Predict a table of rows. Raises as `_predict_rows`."""
         model, typed = self._model, None
         with np.errstate(all="ignore"):  # what is not finite is refused below
             if isinstance(values, pl.DataFrame) and model.encoder.media_encodings:
                 typed = model.schema.read(values)
-                raw = model.predict_typed(typed, self._threads)
+                raw = model.predict_typed(typed, threads)
             else:
-                raw = model.predict_raw(values, self._threads)
+                raw = model.predict_raw(values, threads)
         require_finite(raw)
         return make_prediction_columns(model, typed, raw)
 
