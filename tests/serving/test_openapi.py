@@ -1,3 +1,8 @@
+"""Generated requests against the description of the server.
+
+`ROSENBLATT_SCHEMATHESIS_EXAMPLES=1700 .venv/bin/pytest tests/serving/test_openapi.py -n 0` sends more than 10,000.
+"""
+
 import os
 
 import pytest

@@ -4,10 +4,11 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
-import sys
 import threading
-from contextlib import ExitStack, closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
@@ -16,41 +17,9 @@ import pytest
 from rosenblatt.errors import ServingError
 from rosenblatt.serving.server import ServerOptions, check_exposure
 from tests.serving.people_model import ROW, make_model, save
+from tests.serving.servers import BODY, post, start
 
-BODY = json.dumps({"rows": [ROW]})
-
-
-@contextmanager
-def start(*arguments):
-    """A server on a free port: its process, and what it printed when it was ready."""
-    command = [
-        sys.executable,
-        "-m",
-        "rosenblatt",
-        "serve",
-        *map(str, arguments),
-        "--port",
-        "0",
-        "--json",
-        "--log",
-        "json",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        line = process.stdout.readline()
-        assert line, process.stderr.read()
-        yield process, json.loads(line)
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def post(address, body=BODY, headers=()):
-    connection = HTTPConnection(urlsplit(address).netloc, timeout=60)
-    connection.request("POST", "/predict", body, {"Content-Type": "application/json", **dict(headers)})
-    with closing(connection):
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
+TOKEN = "secret-token-of-tests"
 
 
 @pytest.mark.slow
@@ -92,6 +61,92 @@ def test_clients_that_vanish_or_send_garbage_disturb_no_others(tmp_path):
                 client.sendall(garbage)
         assert post(ready["address"])[0] == 200
         assert process.poll() is None
+
+
+@pytest.mark.slow
+def test_sigterm_under_load_loses_no_request_that_was_taken(tmp_path):
+    with start(save(make_model(), tmp_path)) as (process, ready), ThreadPoolExecutor(8) as pool:
+        n_answered = threading.Semaphore(0)
+
+        def send_until_stopped(_):
+            """The numbers of requests that were answered, refused, and cut."""
+            answered = refused = 0
+            connection = HTTPConnection(urlsplit(ready["address"]).netloc, timeout=60)
+            while True:
+                try:
+                    connection.request("POST", "/predict", BODY, {"Content-Type": "application/json"})
+                    response = connection.getresponse()
+                except OSError:  # no connection, or one that was closed before the request was read
+                    connection.close()
+                    return answered, refused
+                body = json.loads(response.read())  # a cut answer fails here
+                assert (response.status == 200 and len(body["predictions"]) == 1) or response.status == 503
+                answered, refused = answered + (response.status == 200), refused + (response.status == 503)
+                n_answered.release()
+
+        clients = [pool.submit(send_until_stopped, k) for k in range(8)]
+        for _ in range(40):
+            assert n_answered.acquire(timeout=60)
+        os.kill(process.pid, signal.SIGTERM)
+        answered = sum(client.result(60)[0] for client in clients)
+        _, log = process.communicate(timeout=60)
+        statuses = [json.loads(line)["status"] for line in log.splitlines() if line.startswith("{")]
+        assert process.returncode == 128 + signal.SIGTERM
+        assert statuses.count(200) == answered >= 40
+
+
+@pytest.mark.slow
+def test_a_killed_server_leaves_its_port_to_the_next_one(tmp_path):
+    path = save(make_model(), tmp_path)
+    with start(path) as (process, ready):
+        answer = post(ready["address"])
+        port = urlsplit(ready["address"]).port
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+            process.kill()
+            process.wait()
+    with start(path, port=port) as (_, ready):
+        assert post(ready["address"]) == answer
+
+
+def make_certificates(folder):
+    """A certificate authority, and a certificate of localhost that it signed, with its key."""
+
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    new_key = "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"
+    openssl("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Tests", "-days", "2")
+    openssl("req", *new_key, "-keyout", "key.pem", "-out", "request.pem", "-subj", "/CN=localhost")
+    (folder / "names").write_text("subjectAltName=DNS:localhost")
+    signer = "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names", "-days", "2"
+    openssl("x509", "-req", "-in", "request.pem", *signer, "-out", "cert.pem")
+    return folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.mark.slow
+def test_clients_check_the_certificate_and_the_server_the_token(tmp_path):
+    authority, certificate, key = make_certificates(tmp_path)
+    (tmp_path / "token").write_text(TOKEN)
+    options = "--tls-cert", certificate, "--tls-key", key, "--token-file", tmp_path / "token"
+    with start(save(make_model(), tmp_path), *options) as (_, ready):
+        address = f"https://localhost:{urlsplit(ready['address']).port}"
+        context = ssl.create_default_context(cafile=str(authority))
+        statuses = {
+            token: post(address, headers={"Authorization": token}, context=context)[0]
+            for token in ("", "Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}", f"bearer {TOKEN}")
+        }
+        assert statuses == dict.fromkeys(statuses, 401) | {f"Bearer {TOKEN}": 200, f"bearer {TOKEN}": 200}
+        with pytest.raises(ssl.SSLCertVerificationError):
+            post(address, context=ssl.create_default_context())
+        old = ssl.create_default_context(cafile=str(authority))
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+            old.maximum_version = ssl.TLSVersion.TLSv1_1
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            post(address, context=old)
+        with pytest.raises((OSError, ValueError)):  # without TLS
+            post(address.replace("https", "http"))
+        assert post(address, headers={"Authorization": f"Bearer {TOKEN}"}, context=context)[0] == 200
 
 
 def test_a_port_that_is_taken_and_files_that_are_missing_are_one_sentence(run, tmp_path):
