@@ -16,7 +16,7 @@ from tests.runs.conftest import server, sqlite, store, url
 # Nodes run on Linux, and need the packages of the extra `cluster`, which `make check` does not install
 if sys.platform != "linux" or not (find_spec("ray") and find_spec("cryptography")):
     names = "checks environment faults machines node_commands node_process open probe script"
-    names += " script_process security ssh up wheel"
+    names += " script_process security ssh tune up wheel"
     collect_ignore = [f"test_{name}.py" for name in names.split()]
 
 __all__ = ["server", "sqlite", "store", "url"]
