@@ -76,6 +76,10 @@ long syscall(long number, ...) {
     long a = va_arg(list, long), b = va_arg(list, long), c = va_arg(list, long);
     long d = va_arg(list, long), e = va_arg(list, long), f = va_arg(list, long);
     va_end(list);
-    if (number == SYS_futex && (b & FUTEX_CLOCK_REALTIME) && d) d = (long)UNSHIFTED((struct timespec *)d);
+    struct timespec until; /* it must outlive the condition */
+    if (number == SYS_futex && (b & FUTEX_CLOCK_REALTIME) && d) {
+        until = *UNSHIFTED((struct timespec *)d);
+        d = (long)&until;
+    }
     return call(number, a, b, c, d, e, f);
 }

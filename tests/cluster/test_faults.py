@@ -56,6 +56,11 @@ def cluster_on(tmp_path, rig, name="lab"):
                 (tmp_path / "state" / "rosenblatt" / "clusters" / f"{name}.json").unlink()
 
 
+def phases(record):
+    """The phase of each node of a cluster, or why it does not report."""
+    return [getattr(report, "phase", report) for report in report_nodes(record)]
+
+
 def search_on(record, fault, n_results=5):
     """Search on a cluster, with a fault after some results; returns the search and the messages."""
     return search_over(driver_connection(record), fault, n_results)
@@ -123,7 +128,7 @@ def test_a_search_does_not_depend_on_the_clocks_of_machines(tmp_path, shift_s):
             shift = int(rig[1].run("date +%s").stdout) - time.time()
             assert abs(shift - shift_s) < 30
             time.sleep(1.0)  # in which its node looks at its lease
-            assert [report.phase for report in report_nodes(record)] == ["ready", "ready"]
+            assert phases(record) == ["ready", "ready"]
         assert_equal_searches(search, local_search(trials=TRIALS))
         assert len(messages) == 1
         assert_idle(*rig)
@@ -147,7 +152,7 @@ def test_a_search_ends_on_this_machine_if_the_head_is_killed(tmp_path, monkeypat
         assert_equal_searches(search, local_search(trials=TRIALS))
         assert "the search continues on this machine" in messages[-1]
         # The other node ends by itself, since its head does not come back
-        wait_until(lambda: report_nodes(record)[1].phase == "ended", timeout=120)
+        wait_until(lambda: phases(record)[1] == "ended", timeout=120)
         assert_idle(rig[1])
 
 
@@ -189,7 +194,7 @@ def test_a_killed_controller_leaves_a_cluster_that_the_next_command_takes_down(t
         controller.stdout.close()
         [record] = list_records()
         assert record.is_abandoned
-        assert [report.phase for report in report_nodes(record)] == ["ready", "ready"]
+        assert phases(record) == ["ready", "ready"]
         messages = []
         take_down_abandoned(messages.append)
         assert messages == [f"Taking down {record.name!r}, whose command was killed."]
@@ -269,7 +274,7 @@ def test_two_clusters_on_one_machine_do_not_disturb_each_other(tmp_path):
             searches = list(pool.map(lambda record: search_on(record, lambda: None)[0], [one, two]))  # at the same time
             for search in searches:
                 assert_equal_searches(search, local_search(trials=TRIALS))
-            assert [report.phase for report in report_nodes(one)] == ["ready", "ready"]
+            assert phases(one) == ["ready", "ready"]
             assert take_down(two, print)
             assert_equal_searches(search_on(one, lambda: None)[0], local_search(trials=TRIALS))
 
