@@ -32,12 +32,11 @@ def test_export_compares_on_the_rows_of_a_table_and_names_the_file_after_the_mod
     np.testing.assert_allclose(program(numbers, categories).sum(dim=1).detach().numpy(), 1.0)
 
 
-@pytest.mark.slow
 def test_json_has_the_signature_on_standard_output_and_messages_on_standard_error(run, folder):
-    status, out, err = run("export", "people.rosenblatt", "--to", "torch", "--out", "models/p.pt2", "--json")
+    status, out, err = run("export", "people.rosenblatt", "--to", "python", "--out", "models/p.py", "--json")
     assert status == 0
     result = json.loads(out)
-    assert result["path"] == "models/p.pt2"
+    assert result["path"] == "models/p.py"
     assert result["signature"]["numbers"] == ["age", "ties", "time", "constant"]
     assert result["largest_difference"] < 1e-5
     assert "generated rows; --rows TABLE compares on yours" in err

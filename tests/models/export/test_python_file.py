@@ -3,6 +3,7 @@ import importlib.util
 import io
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,7 @@ import pytest
 
 from rosenblatt.data.readers.files import read_content
 from rosenblatt.errors import ExportError
-from rosenblatt.models.export import python_file
+from rosenblatt.models.export import python_cells, python_file, python_program
 from rosenblatt.models.export.export import export_model
 from rosenblatt.models.export.formats import FORMATS
 from rosenblatt.models.export.sample_rows import sample_rows
@@ -129,3 +130,79 @@ def test_a_cell_of_another_kind_is_one_sentence(tmp_path):
         import_file(tmp_path / "x.py").predict([row])
     with pytest.raises(ValueError, match="Row 1 lacks the column 'city'"):
         import_file(tmp_path / "x.py").predict([{"age": 1, "ties": 1, "time": 2, "constant": 3}])
+    with pytest.raises(ValueError, match="Column 'age' must hold numbers, but holds '1_000'"):
+        import_file(tmp_path / "x.py").predict([row | {"age": "1_000"}])
+
+
+def test_names_of_the_user_are_text_of_the_file_but_not_code(tmp_path):
+    quotes = '""" + open("executed", "w").name + """'
+    names = {"age": quotes, "ties": "back\\slash\\N", "city": "{outputs} {model}", "time": "line\nbreak"}
+    model = make_dense_model("relu", n_networks=1)
+    encodings = [
+        encoding.model_copy(update={"column": names.get(encoding.column, encoding.column)})
+        for encoding in model.encoder.encodings
+    ]
+    columns = [
+        column.model_copy(update={"name": names.get(column.name, column.name)}) for column in model.schema.columns
+    ]
+    target = model.target.model_copy(update={"names": (quotes,), "labels": (quotes, "{model}", '"')})
+    trial = replace(
+        model.trials[0], encoder=model.encoder.model_copy(update={"encodings": tuple(encodings)}), target=target
+    )
+    odd = replace(model, schema=model.schema.model_copy(update={"columns": tuple(columns)}), trials=(trial,))
+    python_file.write(odd, read_signature(odd), tmp_path / "x.py")
+    module = import_file(tmp_path / "x.py")
+    assert quotes in module.__doc__
+    assert "{model}" in module.predict_proba.__doc__
+    rows = typed_rows().select(column.name for column in model.schema.columns)
+    assert np.abs(module.predict_proba(rows.rename(names).to_dicts()) - model.predict_typed(rows)).max() < 1e-5
+    assert set(module.predict(rows.rename(names).to_dicts())) <= {quotes, "{model}", '"'}
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal", "thousands", "plain"),
+    [
+        ("-1,234.5", ".", ",", "-1234.5"),
+        ("12,34,567", ".", ",", "1234567"),
+        ("1 234'567,5e-3", ",", " '", "1234567.5e-3"),
+        (".5", ".", "", ".5"),
+        ("3.", ".", "", "3."),
+        ("1,5", ".", ",", ""),
+        ("1.234,5", ".", ",", ""),
+        ("1_000", ".", "", ""),
+        (".", ".", "", ""),
+        ("\u0661", ".", "", ""),
+    ],
+)
+def test_numbers_are_read_only_if_written_as_in_training(text, decimal, thousands, plain):
+    assert python_cells.plain_number(text, decimal, thousands) == plain
+
+
+def test_booleans_are_the_words_of_training_or_values_of_python():
+    column = {"name": "smoker", "kind": "boolean", "words": ["N", "Y"], "categories": ["false", "true"]}
+    column |= {"missing": [], "missing_words": [], "missing_numbers": []}
+    codes = [python_cells.read_category(column, cell) for cell in ("n", " Y ", False, np.True_, None)]
+    assert codes == [0, 1, 0, 1, 2]
+    with pytest.raises(ValueError, match="Column 'smoker' must hold 'N' or 'Y', but holds 'perhaps'"):
+        python_cells.read_category(column, "perhaps")
+
+
+COLUMNS = [{"name": name} for name in ("column_1", "a, b", "a, b_3", "c")]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_tables_with_unnamed_and_repeated_columns_are_read(tmp_path, delimiter):
+    path = tmp_path / "x.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows([["", "a, b", "a, b", " c "], ["1", "2", "3", "4"], []])
+    (row,) = next(python_program.read_batches(str(path), COLUMNS))
+    assert row == {"column_1": "1", "a, b": "2", "a, b_3": "3", "c": "4"}
+
+
+def test_tables_that_lack_a_column_or_a_cell_are_refused(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("x;y\n1;2\n3\n")
+    with pytest.raises(ValueError, match="must name the columns, but lacks 'z'"):
+        next(python_program.read_batches(str(path), [{"name": "x"}, {"name": "z"}]))
+    with pytest.raises(ValueError, match="Line 3 has 1 cells, but the header has 2"):
+        next(python_program.read_batches(str(path), [{"name": "x"}]))

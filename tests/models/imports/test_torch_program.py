@@ -76,21 +76,6 @@ def test_pickled_parameters_are_refused(file, tmp_path):
         predictions(tmp_path / "x.pt2")
 
 
-def test_guards_of_a_program_which_are_python_code_are_not_run(file, tmp_path):
-    from rosenblatt.models.export.comparison import predict_in_new_process
-    from rosenblatt.models.imports.formats import FORMATS
-    from tests.models.imports.foreign_files import X
-
-    with zipfile.ZipFile(file) as archive:
-        name = next(name for name in archive.namelist() if name.endswith("model.json"))
-        program = json.loads(archive.read(name))
-    program["guards_code"] = [f"open({str(tmp_path / 'run')!r}, 'w')"]
-    rewrite_archive(file, tmp_path / "x.pt2", {"models/model.json": json.dumps(program).encode()})
-    got = predict_in_new_process(FORMATS[".pt2"].checker_path, tmp_path / "x.pt2", {"x": X})
-    np.testing.assert_allclose(got, predictions(tmp_path / "x.pt2"), rtol=1e-4, atol=1e-5)
-    assert not (tmp_path / "run").exists()
-
-
 def test_damaged_files_are_one_sentence(file, tmp_path):
     content = file.read_bytes()
     for n in (0, 10, len(content) // 2, len(content) - 5):

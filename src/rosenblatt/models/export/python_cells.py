@@ -6,6 +6,7 @@ A column is a dictionary: its `name`, `kind`, the `missing` cells, and how numbe
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Any
 
 import numpy as np
@@ -54,9 +55,7 @@ def read_number(column: dict[str, Any], cell: Any) -> float:
         plain = text.removeprefix(column["unit"]).removesuffix(column["unit"]).strip()
         is_percent, text = column["unit"] == "%" and plain != text, plain
     if isinstance(cell, str):
-        for separator in column["thousands"]:
-            text = text.replace(separator, "")
-        text = text.replace(column["decimal"], ".")
+        text = plain_number(text, column["decimal"], column["thousands"])
     try:
         number = float(text)
     except ValueError:
@@ -66,6 +65,15 @@ def read_number(column: dict[str, Any], cell: Any) -> float:
     if column["unit"] == "%" and (is_percent or column["plain_is_percent"]):
         number /= 100
     return number
+
+
+def plain_number(text: str, decimal: str, thousands: str) -> str:
+    """A number with a decimal point and without separators of thousands; the empty string for other text."""
+    groups = rf"\d{{1,3}}([{re.escape(thousands)}]\d{{2,3}})*[{re.escape(thousands)}]\d{{3}}|" if thousands else ""
+    mark = re.escape(decimal)
+    if not re.fullmatch(rf"[-+]?({groups}\d+|(?={mark}\d))({mark}\d*)?(e[-+]?\d+)?", text, re.ASCII | re.IGNORECASE):
+        return ""
+    return "".join(mark for mark in text if mark not in thousands).replace(decimal, ".")
 
 
 def read_date(column: dict[str, Any], cell: Any) -> list[float]:
@@ -93,11 +101,14 @@ def read_date(column: dict[str, Any], cell: Any) -> list[float]:
 
 
 def read_category(column: dict[str, Any], cell: Any) -> int:
-    """The code of a cell of categories or booleans; see `category_code`."""
+    """The code of a cell of categories or booleans; see `category_code`. Raises ValueError for other booleans."""
     text = "" if is_missing(column, cell) else str(cell).strip()
     if column["kind"] == "boolean" and text:
-        words = [word.lower() for word in column["words"]]
-        text = ("false", "true")[words.index(text.lower())] if text.lower() in words else ""
+        words = ["false", "true"] if str(cell) in ("False", "True") else [word.lower() for word in column["words"]]
+        if text.lower() not in words:
+            expected = " or ".join(map(repr, column["words"]))
+            raise ValueError(f"Column {column['name']!r} must hold {expected}, but holds {cell!r}.")
+        text = ("false", "true")[words.index(text.lower())]
     return category_code(column, text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from rosenblatt.networks.dense import DenseArchitecture
 
 MAX_READABLE_VALUES = 5000  # numbers of a model that are written as such; larger arrays are in base64
 MIN_ENCODED_VALUES = 50  # of an array, from which it is written in base64 in a large model
+MAX_LISTED_OUTPUTS = 20  # in the docstring of `predict_proba`
 MODULES = ("python_cells", "numpy_network", "python_program")  # what the file contains, in this order
 _IMPORT = re.compile(r"^(?:from|import) .*\n", re.MULTILINE)
 _HEADER = '''"""Predict {target} ({task}). Written by Rosenblatt {version}; needs NumPy only.
@@ -39,10 +41,11 @@ import base64
 import csv
 import datetime as dt
 import math
+import re
 import statistics
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 '''
@@ -90,14 +93,23 @@ def write(model: FittedModel, signature: Signature, path: Path) -> Signature:
         "trials": tree["trials"],
     }
     header = _HEADER.format(
-        target=", ".join(model.target.names), task=model.target.task, version=model.metadata.version or "unreleased",
-        name=path.name, columns="\n".join(f"- {column.name}: {column.kind}" for column in columns),
-        notes="".join(f"{note}\n" for note in notes),
+        target=_escape(", ".join(model.target.names)), task=model.target.task,
+        version=_escape(model.metadata.version or "unreleased"), name=_escape(path.name),
+        columns="\n".join(f"- {_escape(column.name)}: {column.kind}" for column in columns),
+        notes="".join(f"{_escape(note)}\n" for note in notes),
     )  # fmt: skip
-    text = write_literal(fields, is_large=n_values > MAX_READABLE_VALUES)
-    footer = _FOOTER.replace("{model}", text).replace("{outputs}", ", ".join(signature.outputs[:20]))
+    footer = _FOOTER.format(
+        model=write_literal(fields, is_large=n_values > MAX_READABLE_VALUES),
+        outputs=_escape(", ".join(signature.outputs[:MAX_LISTED_OUTPUTS])),
+    )
     path.write_text("\n".join([header, *map(_module_body, MODULES), footer]), "utf-8")
     return replace(signature, boundaries=tuple(notes))
+
+
+def _escape(text: str) -> str:
+    """Text, such as names of the user, for a docstring, which it cannot end."""
+    text = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _check(model: FittedModel) -> None:
@@ -149,9 +161,10 @@ def _describe_column(column: Column, categories: list[str]) -> dict[str, Any]:
 
 def _to_number(word: str) -> float | None:
     try:
-        return float(word)
+        number = float(word)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _module_body(name: str) -> str:

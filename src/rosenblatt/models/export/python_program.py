@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from rosenblatt.models.export.numpy_network import predict_arrays
 from rosenblatt.models.export.python_cells import to_arrays
 
 BATCH_ROWS = 1000  # rows of a CSV file that are predicted at a time
+DELIMITERS = (",", ";", "\t", "|")  # the first one with which the header has all columns
 
 
 def predict_outputs(model: dict[str, Any], rows: Any) -> np.ndarray:
@@ -36,12 +37,46 @@ def to_predictions(model: dict[str, Any], outputs: np.ndarray) -> list[Any]:
     return [row[0] if len(row) == 1 else row for row in rows]
 
 
-def read_batches(path: str) -> Iterator[list[dict[str, str]]]:
-    """Rows of a CSV file, some at a time."""
+def name_columns(header: list[str]) -> list[str]:
+    """Names of columns without surrounding spaces; one that is empty or repeated gets the number of the column."""
+    stripped = [cell.strip(" \t\r\n\xa0\ufeff\u200b") for cell in header]
+    names: list[str] = []
+    for k, name in enumerate(stripped):
+        unique = name
+        if not name or name in stripped[:k]:
+            unique = f"{name or 'column'}_{k + 1}"
+            while unique in stripped or unique in names:
+                unique += "_"
+        names.append(unique)
+    return names
+
+
+def find_delimiter(file: TextIO, columns: list[dict[str, Any]]) -> str:
+    """The delimiter with which the header of a file has all columns. Raises ValueError if there is none."""
+    missing: list[str] = []
+    for delimiter in DELIMITERS:
+        file.seek(0)
+        names = name_columns(next(csv.reader(file, delimiter=delimiter), []))
+        absent = [column["name"] for column in columns if column["name"] not in names]
+        if not absent:
+            return delimiter
+        missing = absent if not missing or len(absent) < len(missing) else missing
+    raise ValueError(f"The first line of the table must name the columns, but lacks {missing[0]!r}.")
+
+
+def read_batches(path: str, columns: list[dict[str, Any]]) -> Iterator[list[dict[str, str]]]:
+    """Rows of a delimited text file with a header, some at a time. Raises ValueError for incomplete rows."""
     with open(path, newline="", encoding="utf-8-sig") as file:  # noqa: PTH123 - as in any script
-        batch: list[dict[str, str]] = []
-        for row in csv.DictReader(file):
-            batch.append(row)
+        delimiter = find_delimiter(file, columns)
+        file.seek(0)
+        reader = csv.reader(file, delimiter=delimiter)
+        names, batch = name_columns(next(reader)), []
+        for cells in reader:
+            if not cells:  # a blank line
+                continue
+            if len(cells) != len(names):
+                raise ValueError(f"Line {reader.line_num} has {len(cells)} cells, but the header has {len(names)}.")
+            batch.append(dict(zip(names, cells, strict=True)))
             if len(batch) == BATCH_ROWS:
                 yield batch
                 batch = []
@@ -58,10 +93,10 @@ def run_command(model: dict[str, Any]) -> None:
     kind = "probability" if model["output_type"] == "probabilities" else "weighted sum"
     writer.writerow(model["targets"] + ([] if is_regression else [f"{kind} of {name}" for name in model["outputs"]]))
     try:
-        for batch in read_batches(sys.argv[1]):
+        for batch in read_batches(sys.argv[1], model["columns"]):
             outputs = predict_outputs(model, batch)
             for prediction, row in zip(to_predictions(model, outputs), outputs.tolist(), strict=True):
                 values = prediction if isinstance(prediction, list) else [prediction]
                 writer.writerow(values + ([] if is_regression else row))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         sys.exit(f"error: {error}")
