@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+import cluster_objectives
 from cluster_objectives import (
     BATCH_SIZES,
     DROPOUTS,
@@ -143,7 +146,9 @@ def open_tune(objective: Objective, store: str | None = None) -> Iterator[Search
         assert all(trial.score is not None for trial in result.trials), [trial.reason for trial in result.trials]
         return [trial.score for trial in result.trials[N_WARM_UP:]]
 
-    with ray_cluster() as address, tempfile.TemporaryDirectory() as folder, chdir(folder):
+    path = [*sys.path, ""]
+    with ray_cluster() as address, tempfile.TemporaryDirectory() as folder, chdir(folder), patch("sys.path", path):
+        shutil.copy(cluster_objectives.__file__, folder)  # the working folder is sent
 
         @contextmanager
         def open_cluster(*_: Any) -> Iterator[RayConnection]:
