@@ -47,3 +47,14 @@ def test_an_unknown_format_is_one_sentence(run, folder):
     assert status == 2
     assert "There is no format 'torhc'." in err
     assert "Did you mean 'torch'" in err
+
+
+def test_the_model_and_the_table_are_not_overwritten(run, folder):
+    (folder / "people.rosenblatt").rename(folder / "people.py")
+    (folder / "people.csv").rename(folder / "rows.py")
+    before = (folder / "people.py").read_bytes()
+    for options in ((), ("--rows", "rows.py", "--out", "./rows.py")):
+        status, _, err = run("export", "people.py", "--to", "python", *options)
+        assert status == 2
+        assert "is also another file of this command" in err
+    assert (folder / "people.py").read_bytes() == before

@@ -67,6 +67,9 @@ def test_a_file_that_cannot_be_imported_is_one_sentence(run, folder):
     status, _, err = run("import", "x.skops")
     assert status == 2
     assert "is damaged, or not a file of skops" in err
+    status, _, err = run("import", "network.rosenblatt")
+    assert status == 2
+    assert "unknown suffix. Expected one of" in err
 
 
 def test_an_imported_network_is_fine_tuned_but_not_overwritten(run, folder):

@@ -66,7 +66,7 @@ def test_columns_give_columns_and_arrow_gives_arrow(served, model):
             "/predict", content=write_arrow(rows, content_type), headers={"Content-Type": content_type}
         )
         assert answer.headers["content-type"] == content_type
-        assert parse_arrow(answer.content, content_type).to_dict(as_series=False) == by_column
+        assert parse_arrow(answer.content, content_type, 1 << 25).to_dict(as_series=False) == by_column
     headers = {"Content-Type": ARROW_STREAM, "Accept": "application/json"}
     answer = served.client.post("/predict", content=write_arrow(rows, ARROW_STREAM), headers=headers)
     assert answer.json()["predictions"] == by_column

@@ -105,3 +105,16 @@ def test_what_waits_is_answered_before_a_batcher_ends():
         return results
 
     assert run(scenario()) == list(range(20))
+
+
+def test_a_request_that_was_received_when_its_batcher_closed_is_answered():
+    async def scenario():
+        batcher = Batcher(lambda requests: [ValueError("bad") if r == "bad" else r for r in requests], max_rows=1)
+        with batcher.receiving():
+            batcher.close()
+            await asyncio.to_thread(batcher._thread.join, 20)
+        with pytest.raises(ValueError, match="bad"):
+            await batcher.submit("bad", 1)
+        return await batcher.submit("good", 1)
+
+    assert run(scenario()) == "good"

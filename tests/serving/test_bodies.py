@@ -1,10 +1,13 @@
 import email.policy
+from contextlib import suppress
 from email.message import EmailMessage
+from io import BytesIO
 
 import numpy as np
 import polars as pl
 import pytest
 
+from rosenblatt.serving.arrow_size import measure_arrow
 from rosenblatt.serving.bodies import (
     ARROW_FILE,
     ARROW_STREAM,
@@ -51,12 +54,45 @@ def test_json_keeps_all_bits_of_numbers_and_pairs_of_surrogates():
 def test_arrow_is_read_as_written_and_damaged_arrow_is_refused(content_type):
     frame = pl.DataFrame({"a": [1.5, None], "b": ["x", "y"]})
     body = write_arrow(frame, content_type)
-    assert parse_arrow(body, content_type).equals(frame)
+    assert parse_arrow(body, content_type, 1 << 25).equals(frame)
     rng = np.random.default_rng(0)
     for damaged in (b"", b"ARROW1", body[: len(body) // 2], rng.bytes(300)):
         with pytest.raises(RequestError) as error:
-            parse_arrow(damaged, content_type)
+            parse_arrow(damaged, content_type, 1 << 25)
         assert error.value.status == 400
+
+
+@pytest.mark.parametrize("content_type", [ARROW_STREAM, ARROW_FILE])
+@pytest.mark.parametrize("compression", ["uncompressed", "lz4", "zstd"])
+@pytest.mark.parametrize(
+    "column", [pl.repeat(0.0, 200_000, eager=True), pl.repeat(None, 2_000_000, eager=True)], ids=["zeros", "nulls"]
+)
+def test_small_arrow_of_large_tables_is_refused_before_it_is_read(content_type, compression, column, monkeypatch):
+    def write(series):
+        file = BytesIO()
+        frame = pl.DataFrame({"a": series, "b": pl.Series(["x"], dtype=pl.Categorical).new_from_index(0, len(series))})
+        write = frame.write_ipc_stream if content_type == ARROW_STREAM else frame.write_ipc
+        write(file, compression=compression)
+        return file.getvalue()
+
+    assert parse_arrow(write(column[:1000]), content_type, 1_000_000).height == 1000
+    body = write(column)
+    monkeypatch.setattr(pl, "read_ipc", None)
+    monkeypatch.setattr(pl, "read_ipc_stream", None)
+    with pytest.raises(RequestError, match=r"at most 1,000,000 bytes when decompressed") as error:
+        parse_arrow(body, content_type, 1_000_000)
+    assert error.value.status == 413
+
+
+@pytest.mark.parametrize("content_type", [ARROW_STREAM, ARROW_FILE])
+def test_every_damaged_byte_of_arrow_is_measured_or_refused(content_type):
+    body = write_arrow(pl.DataFrame({"a": [1.5, None], "b": ["x", "y"]}), content_type)
+    for position in range(len(body)):
+        for value in (0, 0x7F, 0xFF):
+            damaged = body[:position] + bytes([value]) + body[position + 1 :]
+            with suppress(ValueError):  # nothing else
+                size = measure_arrow(damaged, is_file=content_type == ARROW_FILE)
+                assert min(size.n_bytes, size.n_rows) >= 0
 
 
 def make_form(**parts):

@@ -64,6 +64,21 @@ def test_clients_that_vanish_or_send_garbage_disturb_no_others(tmp_path):
 
 
 @pytest.mark.slow
+def test_endless_headers_are_refused_and_long_ones_are_not(tmp_path):
+    with start(save(make_model(), tmp_path)) as (_, ready):
+        place = urlsplit(ready["address"]).netloc.split(":")
+        for name, separator in (("X-Many: ", "\r\nX-More: "), ("X-Long: ", "")):
+            with socket.create_connection(place) as client:
+                client.settimeout(60)
+                client.sendall(f"POST /predict HTTP/1.1\r\nHost: localhost\r\n{name}".encode())
+                with pytest.raises(OSError):
+                    client.sendall((b"a" * 60_000 + separator.encode()) * 1000)
+        for _ in range(2):
+            assert post(ready["address"], headers={"X-Long": "a" * 30_000})[0] == 200
+        assert post(ready["address"], json.dumps({"rows": [ROW] * 20_000}))[0] == 200
+
+
+@pytest.mark.slow
 def test_sigterm_under_load_loses_no_request_that_was_taken(tmp_path):
     with start(save(make_model(), tmp_path)) as (process, ready), ThreadPoolExecutor(8) as pool:
         n_answered = threading.Semaphore(0)

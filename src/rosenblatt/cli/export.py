@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rosenblatt.cli.options import make_reporter, shared_options, table_format_options
+from rosenblatt.cli.outputs import check_distinct_paths
 from rosenblatt.models.export.formats import FORMATS, find_format
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def export(
 
     format_, notify = find_format(format_name), make_reporter(as_json)
     path = Path(out) if out else Path(model).with_suffix(format_.suffix)
+    check_distinct_paths([str(path)], inputs=[model, table])
     rows = read_and_report(table, table_format, notify) if table else None
     result = export_to(load_model(model), format_, path, rows, notify)
     if as_json:

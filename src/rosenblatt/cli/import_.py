@@ -44,10 +44,12 @@ def import_(
     rosenblatt fit people.csv --target income --start network.rosenblatt     fine-tunes the model
     """
     from rosenblatt.models.imports.assembly import Names
+    from rosenblatt.models.imports.formats import find_format
     from rosenblatt.workflows.import_model import import_model
     from rosenblatt.workflows.tables import read_and_report
 
     notify, path = make_reporter(as_json), Path(out) if out else Path(file).with_suffix(".rosenblatt")
+    find_format(Path(file))
     check_output_paths([str(path)], inputs=[file, table])
     rows = read_and_report(table, table_format, notify) if table else None
     named = Names(_split(names["columns"]), tuple(_split(names["classes"])), names["target"] or "target")

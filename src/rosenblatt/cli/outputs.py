@@ -19,18 +19,24 @@ if TYPE_CHECKING:
     from rosenblatt.models.model import Model
 
 
+def check_distinct_paths(outputs: Sequence[str | None], inputs: Sequence[str | None]) -> None:
+    """Check that every output is another file than the inputs and the other outputs. Raises TableError."""
+    others = [Path(name).resolve() for name in inputs if name]
+    for path in [Path(output) for output in outputs if output]:
+        if path.resolve() in others:
+            raise TableError(f"{str(path)!r} is also another file of this command. Choose another name to write to.")
+        others.append(path.resolve())
+
+
 def check_output_paths(outputs: Sequence[str | None], inputs: Sequence[str | None]) -> None:
     """Check that every output can be written and overwrites no input, before the command starts.
 
     Raises:
         TableError: If an output cannot be written, or two paths are the same.
     """
-    output_paths = [Path(output) for output in outputs if output]
-    input_paths = [Path(name).resolve() for name in inputs if name]
-    for i, path in enumerate(output_paths):
+    check_distinct_paths(outputs, inputs)
+    for path in [Path(output) for output in outputs if output]:
         folder = path.parent
-        if path.resolve() in input_paths or path.resolve() in [other.resolve() for other in output_paths[:i]]:
-            raise TableError(f"{str(path)!r} is also another file of this command. Choose another name to write to.")
         if path.is_dir():
             raise TableError(f"{str(path)!r} must be a file to write to, but it is a folder. Add a file name.")
         if not folder.is_dir():

@@ -99,7 +99,7 @@ class Application:
         content_type = _content_type(request, CONTENT_TYPES)
         with model.batcher.receiving():
             body = await self._read_body(request)
-            parse = _make_parser(model.fields, content_type, request.headers["content-type"])
+            parse = _make_parser(model.fields, content_type, request.headers["content-type"], self._limits.body_bytes)
             rows, by_column = await asyncio.to_thread(parse, body) if len(body) > SMALL_BODY else parse(body)
         request.scope["rosenblatt"].rows = rows.height
         answer_type = _answer_type(request, content_type)
@@ -218,6 +218,10 @@ def _page_endpoint(name: str, media_type: str) -> Endpoint:
 def _content_type(request: Request, allowed: tuple[str, ...]) -> str:
     """The type of the body. Raises RequestError for others than those that are allowed."""
     content_type = media_type(request.headers.get("content-type", ""))
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        detail = f"The Content-Encoding must be identity, but is {encoding[:80]}. Send the body uncompressed."
+        raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail)
     if content_type not in allowed:
         expected, given = " or ".join(allowed), content_type[:80] or "missing"
         raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type must be {expected}, but is {given}.")
@@ -233,7 +237,9 @@ def _answer_type(request: Request, content_type: str) -> str:
     return JSON
 
 
-def _make_parser(fields: InputFields, content_type: str, header: str) -> Callable[[bytes], tuple[CheckedRows, bool]]:
+def _make_parser(
+    fields: InputFields, content_type: str, header: str, max_bytes: int
+) -> Callable[[bytes], tuple[CheckedRows, bool]]:
     """How a body becomes rows, and whether these were given by column."""
 
     def parse(body: bytes) -> tuple[CheckedRows, bool]:
@@ -241,7 +247,7 @@ def _make_parser(fields: InputFields, content_type: str, header: str) -> Callabl
             return _parse_rows(fields, parse_json(body))
         if content_type == FORM:
             return fields.check_form(parse_form(body, header)), False
-        rows = fields.check_frame(parse_arrow(body, content_type))
+        rows = fields.check_frame(parse_arrow(body, content_type, max_bytes))
         _require_rows(rows.height)
         return rows, True
 

@@ -51,6 +51,7 @@ class Batcher:
 
     def __init__(self, answer: Callable[[Sequence[Any]], Sequence[Any]], max_rows: int) -> None:
         self._answer, self._max_rows, self.n_receiving = answer, max_rows, 0
+        self._is_closed = False
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
@@ -66,13 +67,19 @@ class Batcher:
 
     async def submit(self, request: Any, n_rows: int) -> Any:
         """Wait for the result of a request. Raises what `answer` gives for it."""
+        if self._is_closed:  # the model was replaced while the request was being received
+            (result,) = await asyncio.to_thread(self._answer, [request])
+            if isinstance(result, BaseException):
+                raise result
+            return result
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         self._queue.put(Job(request, n_rows, future, loop))
         return await future
 
     def close(self) -> None:
-        """Let the thread end when all that waits is answered; requests must not be submitted afterwards."""
+        """Let the thread end when all that waits is answered; later requests are answered one by one, by others."""
+        self._is_closed = True
         self._queue.put(_END)
 
     def _run(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import polars as pl
 
+from rosenblatt.serving.arrow_size import measure_arrow
 from rosenblatt.serving.errors import RequestError
 
 JSON = "application/json"
@@ -67,10 +68,15 @@ def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_make_object, parse_constant=_refuse_constant)
 
 
-def parse_arrow(body: bytes, content_type: str) -> pl.DataFrame:
-    """Parse a stream or file of Arrow. Raises RequestError."""
+def parse_arrow(body: bytes, content_type: str, max_bytes: int) -> pl.DataFrame:
+    """Parse a stream or file of Arrow of at most `max_bytes` bytes, decompressed. Raises RequestError."""
     read = pl.read_ipc_stream if content_type == ARROW_STREAM else pl.read_ipc
     try:
+        size = measure_arrow(body, is_file=content_type == ARROW_FILE)
+        if max(size.n_bytes, size.n_rows) > max_bytes:
+            limits = f"at most {max_bytes:,} bytes when decompressed, and as many rows"
+            detail = f"The body must have {limits}. Send fewer rows at a time."
+            raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
         frame = read(BytesIO(body))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]

@@ -17,6 +17,7 @@ import uvicorn
 from rosenblatt.errors import ServingError
 from rosenblatt.serving.access import is_loopback
 from rosenblatt.serving.app import Application
+from rosenblatt.serving.http_protocol import make_protocol
 from rosenblatt.serving.log import Log
 from rosenblatt.serving.metrics import Metrics
 from rosenblatt.serving.models import ServedModels
@@ -140,6 +141,7 @@ def _make_config(application: Application, options: ServerOptions) -> uvicorn.Co
         access_log=False,
         lifespan="off",
         ws="none",
+        http=make_protocol(),
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,

@@ -40,6 +40,14 @@ def test_a_file_is_not_replaced_by_a_folder_nor_a_folder_by_a_file(model, tmp_pa
         export_model(model, FORMATS["torch"]._replace(suffix=""), file, typed_rows())
 
 
+@pytest.mark.parametrize("name", ["people", "people.rosenblatt", "people.py.csv"])
+def test_a_file_has_the_suffix_with_which_its_framework_loads_it(model, tmp_path, name):
+    (tmp_path / name).write_text("kept")
+    with pytest.raises(ExportError, match=r"python end with \.py, but .* does not"):
+        export_model(model, FORMATS["python"], tmp_path / name, typed_rows())
+    assert (tmp_path / name).read_text() == "kept"
+
+
 def test_a_folder_with_files_is_not_replaced(model, tmp_path):
     (tmp_path / "thesis.txt").write_text("chapter 1")
     with pytest.raises(ExportError, match=r"is not empty. Remove it, or choose another name"):

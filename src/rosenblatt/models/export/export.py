@@ -53,9 +53,11 @@ def export_model(model: FittedModel, format_: Format, path: Path, rows: TypedRow
 
 
 def _check_target(path: Path, format_: Format) -> None:
-    """Raise ExportError if a path holds something that must not be replaced."""
+    """Raise ExportError if a path has another suffix than the format, or holds something that must not be replaced."""
     if path.is_dir() and format_.suffix:
         raise ExportError(f"{str(path)!r} is a folder, but {format_.name} is a file. Choose another name.")
+    if format_.suffix and path.suffix != format_.suffix:
+        raise ExportError(f"Files of {format_.name} end with {format_.suffix}, but {str(path)!r} does not. Rename it.")
     if path.is_file() and not format_.suffix:
         raise ExportError(f"{str(path)!r} is a file, but {format_.name} is a folder. Choose another name.")
     if path.is_dir() and any(path.iterdir()):
