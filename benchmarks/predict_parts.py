@@ -1,15 +1,19 @@
 """Measure the memory and the rate of `rosenblatt predict` on a table larger than memory, in parts and at once.
 
     python benchmarks/predict_parts.py [--gb 2] [--columns 20] [--csv] [--json]
+    python benchmarks/predict_parts.py --gb 10 --limit-gb 2
 
 A Parquet (or CSV) file of random numbers, and a column of categories, is predicted by one network with 32 hidden units,
 with --stream and with --no-stream, each in a new process. Printed are the peak memory of the process, without pages of
-the file that are mapped (RssAnon), the rows a second, and whether both files of predictions are equal.
+the file that are mapped (RssAnon), the rows a second, and whether both files of predictions are equal. With --limit-gb,
+the system refuses the process with --stream more memory of its own (RLIMIT_DATA), and --no-stream predicts a table of
+1 GB, which fits into memory, so that only the rates are compared.
 """
 
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -44,11 +48,15 @@ def make_file(path: Path, n_bytes: float, n_columns: int) -> int:
     return n_rows
 
 
-def run(folder: Path, table: Path, option: str) -> tuple[float, float]:
-    """Peak memory in MB and seconds of a prediction in a new process."""
+def run(folder: Path, table: Path, option: str, limit: int = resource.RLIM_INFINITY) -> tuple[float, float]:
+    """Peak memory in MB and seconds of a prediction in a new process, with a limit of its memory in bytes."""
     command = [sys.executable, "-m", "rosenblatt", "predict", "model.rosenblatt", table.name, option]
     started, peak = time.perf_counter(), 0
-    process = subprocess.Popen([*command, "--out", f"{option}.parquet"], cwd=folder)
+    process = subprocess.Popen(
+        [*command, "--out", f"{option}.parquet"],
+        cwd=folder,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)),  # noqa: PLW1509 - no threads wait
+    )
     while process.poll() is None:
         lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
         peak = max([peak, *(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))])
@@ -63,6 +71,7 @@ def main() -> None:
     parser.add_argument("--gb", type=float, default=2, help="size of the numbers  [default: 2]")
     parser.add_argument("--columns", type=int, default=20, help="columns of numbers  [default: 20]")
     parser.add_argument("--csv", action="store_true", help="write the table as CSV")
+    parser.add_argument("--limit-gb", type=float, help="memory of the process that predicts in parts")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -88,19 +97,28 @@ def main() -> None:
         ]
         subprocess.run([sys.executable, "-m", "rosenblatt", *fit], cwd=folder, check=True, capture_output=True)
         table = folder / f"huge.{'csv' if options.csv else 'parquet'}"
-        n_rows = make_file(table, options.gb * 1e9, options.columns)
+        n_rows = dict.fromkeys(("--stream", "--no-stream"), make_file(table, options.gb * 1e9, options.columns))
+        size = table.stat().st_size / 1e9
         small = make_file(folder / "small.parquet", 1, options.columns)
         base, _ = run(folder, folder / "small.parquet", "--no-stream")
-        results = {option: run(folder, table, option) for option in ("--stream", "--no-stream")}
-        equal = pl.read_parquet(folder / "--stream.parquet").equals(pl.read_parquet(folder / "--no-stream.parquet"))
-        size = table.stat().st_size / 1e9
-    rates = {option: n_rows / seconds for option, (_, seconds) in results.items()}
+        limit = int(options.limit_gb * 1e9) if options.limit_gb else resource.RLIM_INFINITY
+        results = {"--stream": run(folder, table, "--stream", limit)}
+        if options.limit_gb:
+            n_rows["--no-stream"] = make_file(table, 1e9, options.columns)
+        results["--no-stream"] = run(folder, table, "--no-stream")
+        predictions = [pl.read_parquet(folder / f"{option}.parquet") for option in results]
+        equal = predictions[0].head(n_rows["--no-stream"]).equals(predictions[1])
+    rates = {option: n_rows[option] / seconds for option, (_, seconds) in results.items()}
     ratio = rates["--stream"] / rates["--no-stream"]
     if options.json:
         peaks = {option: mb for option, (mb, _) in results.items()}
-        print(json.dumps({"gb": size, "rows": n_rows, "peak_mb": peaks, "rows_per_second": rates, "equal": equal}))
+        print(
+            json.dumps(
+                {"gb": size, "rows": n_rows["--stream"], "peak_mb": peaks, "rows_per_second": rates, "equal": equal}
+            )
+        )
         return
-    title = f"{size:.1f} GB, {n_rows:,} rows ({base:.0f} MB of memory for {small:,} rows)"
+    title = f"{size:.1f} GB, {n_rows['--stream']:,} rows ({base:.0f} MB of memory for {small:,} rows)"
     rows = make_table(title, "", "peak MB", "rows/s")
     for option, (mb, _) in results.items():
         rows.add_row(option, f"{mb:,.0f}", f"{rates[option]:,.0f}")
