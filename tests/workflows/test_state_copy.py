@@ -77,23 +77,51 @@ def test_files_are_copied_before_the_journal_that_refers_to_them(folder, bucket,
     for number in range(3):
         (folder / f"trial-{number}.safetensors").write_text("members")
     state = StateCopy(folder, bucket, pytest.fail)
-    state._copy()
+    state._copy(state._take_snapshot())
     assert (len(names), names[-1]) == (4, "search.jsonl")
     (folder / "trial-0.safetensors").unlink()
     (folder / "trial-1.safetensors").write_text("other members")
-    state._copy()
+    state._copy(state._take_snapshot())
     assert names[4:] == ["trial-1.safetensors", "search.jsonl"]
     assert {name for name, _ in bucket.list_files()} == {"search.jsonl", "trial-1.safetensors", "trial-2.safetensors"}
 
 
+def test_the_copy_is_of_one_moment_whatever_the_search_changes_meanwhile(folder, bucket, tmp_path, monkeypatch):
+    put = bucket.put
+
+    def put_late(name, file):
+        if (folder / "trial-0-1.safetensors").exists():  # the search replaces files before the first is copied
+            (folder / "trial-0-1.safetensors").unlink()
+            (folder / "trial-0-2.safetensors").write_text("members after the second inheritance")
+            (folder / "search.jsonl").write_text("header\nfirst\nsecond\n")
+        put(name, file)
+
+    monkeypatch.setattr(bucket, "put", put_late)
+    (folder / "search.jsonl").write_text("header\nfirst\n")
+    (folder / "trial-0-1.safetensors").write_text("members after the first inheritance")
+    state = StateCopy(folder, bucket, pytest.fail)
+    state.update()
+    wait_until(lambda: state._is_idle)
+    assert StateCopy(tmp_path / "first", bucket, pytest.fail).fetch()
+    assert files(tmp_path / "first") == {
+        "search.jsonl": "header\nfirst\n", "trial-0-1.safetensors": "members after the first inheritance"
+    }  # fmt: skip
+    state.close()
+    assert StateCopy(tmp_path / "last", bucket, pytest.fail).fetch()
+    assert files(tmp_path / "last") == {
+        "search.jsonl": "header\nfirst\nsecond\n",
+        "trial-0-2.safetensors": "members after the second inheritance",
+    }
+
+
 def test_changes_are_copied_while_the_search_goes_on(folder, bucket, monkeypatch):
-    monkeypatch.setattr(state_copy, "COPY_INTERVAL_S", 0.01)
-    monkeypatch.setattr(state_copy, "MAX_COPY_FRACTION", 1.0)
+    monkeypatch.setattr(state_copy, "COPY_INTERVAL_S", 0.0)
+    monkeypatch.setattr(state_copy, "MAX_COPY_FRACTION", 1e9)
     state = StateCopy(folder, bucket, pytest.fail)
     for content in ("header\n", "header\nfirst\n"):
         (folder / "search.jsonl").write_text(content)
         state.update()
-        wait_until(lambda content=content: bucket.has("search.jsonl", len(content)))
+        wait_until(lambda content=content: state._is_idle and bucket.has("search.jsonl", len(content)))
     state.remove()
     assert not list(bucket.list_files())
 
@@ -106,10 +134,8 @@ def test_a_search_goes_on_without_its_bucket_and_says_so_once(folder, bucket, mo
     messages = []
     (folder / "search.jsonl").write_text("header\n")
     state = StateCopy(folder, bucket, messages.append)
-    for _ in range(2):
-        state.update()
-        state.close()
-        state._is_closed.clear()
+    state.update()
+    state.close()
     assert messages == ["the search continues, but its state cannot be copied to the bucket: no route to the bucket"]
 
 
