@@ -81,20 +81,9 @@ def main() -> None:
             y=pl.when(pl.col("x0") > pl.col("x1")).then(pl.lit("a")).otherwise(pl.lit("b"))
         ).write_csv(folder / "train.csv")
         fit = [
-            "fit",
-            "train.csv",
-            "--target",
-            "y",
-            "--epochs",
-            "3",
-            "--members",
-            "1",
-            "--hidden-sizes",
-            "32",
-            "--out",
-            "model.rosenblatt",
-            "--json",
-        ]
+            "fit", "train.csv", "--target", "y", "--epochs", "3", "--members", "1", "--hidden-sizes", "32",
+            "--out", "model.rosenblatt", "--json",
+        ]  # fmt: skip
         subprocess.run([sys.executable, "-m", "rosenblatt", *fit], cwd=folder, check=True, capture_output=True)
         table = folder / f"huge.{'csv' if options.csv else 'parquet'}"
         n_rows = dict.fromkeys(("--stream", "--no-stream"), make_file(table, options.gb * 1e9, options.columns))
