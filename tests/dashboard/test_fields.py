@@ -1,0 +1,28 @@
+"""Tests of the fields that columns can show."""
+
+from __future__ import annotations
+
+from rosenblatt.dashboard.fields import FieldInfo, FieldsQuery, load_fields
+from rosenblatt.runs.store.store import Store
+
+
+def test_fields_say_how_many_runs_have_them_and_whether_they_differ(store: Store):
+    assert load_fields(store, FieldsQuery()).fields == [
+        FieldInfo(name="params.activation", kind="params", runs=300, differs=True),
+        FieldInfo(name="params.optimizer", kind="params", runs=300, differs=False),
+        FieldInfo(name="metrics.auc", kind="metrics", runs=300, differs=True),
+        FieldInfo(name="tags.team", kind="tags", runs=1, differs=True),
+    ]
+
+
+def test_only_runs_that_match_the_filter_count(store: Store):
+    fields = load_fields(store, FieldsQuery(where="params.activation = 'relu'"))
+    assert fields.total == 150
+    assert not fields.fields[0].differs
+
+
+def test_a_metric_that_is_nan_in_some_runs_only_differs(store: Store):
+    fields = {
+        field.name: field for field in load_fields(store, FieldsQuery(where="name in ('run-298', 'run-299')")).fields
+    }
+    assert fields["metrics.auc"].differs
