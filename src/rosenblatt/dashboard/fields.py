@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import func, or_, select
 
 from rosenblatt.dashboard.runs import RunsFilter, filter_conditions
+from rosenblatt.runs.store.filters import quote_field
 from rosenblatt.runs.store.schema import metrics, params, runs, tags
 from rosenblatt.runs.store.store import Store
 
@@ -17,7 +18,7 @@ TABLES: dict[str, Any] = {"params": params, "metrics": metrics, "tags": tags}
 class FieldInfo(BaseModel):
     """A field of the matching runs."""
 
-    name: str = Field(description="As in filters, such as params.dropout.")
+    name: str = Field(description="As in filters, such as params.dropout or metrics.`cpu percent`.")
     kind: Literal["params", "metrics", "tags"]
     runs: int = Field(description="Number of matching runs that have the field.")
     differs: bool = Field(description="Whether matching runs have different values, or some have none.")
@@ -28,6 +29,7 @@ class Fields(BaseModel):
 
     total: int = Field(description="Number of matching runs.")
     fields: list[FieldInfo]
+    hidden: int = Field(description="Number of fields that no filter can name: their names have quotes of both kinds.")
 
 
 class FieldsQuery(RunsFilter):
@@ -40,7 +42,7 @@ def load_fields(store: Store, query: FieldsQuery) -> Fields:
     """Find the fields of the runs that match a filter. Raises FilterError."""
     conditions = filter_conditions(query)
     matching = select(runs.c.id).where(*conditions)
-    infos = list[FieldInfo]()
+    infos, n_hidden = list[FieldInfo](), 0
     with store.reading() as connection:
         total = connection.execute(select(func.count()).select_from(runs).where(*conditions)).scalar_one()
         for kind, table in TABLES.items():
@@ -50,5 +52,9 @@ def load_fields(store: Store, query: FieldsQuery) -> Fields:
             statement = select(table.c.name, n_runs, func.coalesce(differs, False)).group_by(table.c.name)
             statement = statement.where(table.c.run.in_(matching)).order_by(table.c.name)
             for name, count, is_different in connection.execute(statement):
-                infos.append(FieldInfo(name=f"{kind}.{name}", kind=kind, runs=count, differs=bool(is_different)))
-    return Fields(total=total, fields=infos)
+                text = quote_field(kind, name)
+                if text is None:
+                    n_hidden += 1
+                else:
+                    infos.append(FieldInfo(name=text, kind=kind, runs=count, differs=bool(is_different)))
+    return Fields(total=total, fields=infos, hidden=n_hidden)

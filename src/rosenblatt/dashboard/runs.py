@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from rosenblatt.runs.store.store import Store
 MAX_ROWS = 500  # of a window
 MAX_COLUMNS = 300  # of a window
 DEFAULT_COLUMNS = "name,experiment,kind,state,started,duration"
+_COLUMN = re.compile(r"""(?:[^,`"]|`[^`]*`|"[^"]*"|[`"])+""")  # commas in quotes do not separate
 Cell = str | float | int | None
 
 
@@ -73,7 +75,7 @@ def load_window(store: Store, query: RunsQuery) -> RunsWindow:
     Raises:
         FilterError: If the filter, the field to sort by or a column cannot be parsed.
     """
-    fields = {name: _parse_column(name) for name in dict.fromkeys(query.columns.split(",")) if name}
+    fields = {name: _parse_column(name) for name in dict.fromkeys(_COLUMN.findall(query.columns))}
     if len(fields) > MAX_COLUMNS:
         raise FilterError(f"A window has at most {MAX_COLUMNS} columns, but {len(fields)} came. Request fewer.")
     _parse_column(query.sort)

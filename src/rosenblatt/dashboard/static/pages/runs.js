@@ -9,12 +9,13 @@ import { Grid } from "../parts/grid.js";
 const html = htm.bind(h);
 const ATTRIBUTES = ["name", "experiment", "kind", "state", "started", "duration"];
 const REFRESH_MS = 1000, MAX_DEFAULT_COLUMNS = 40, WINDOW = 200;
+const COLUMN = /(?:[^,`"]|`[^`]*`|"[^"]*"|[`"])+/g; // commas in quotes do not separate
 const STATISTICS = ["last", "best", "min", "max"];
 
 /** @param {any} value @param {string} column */
 function format(value, column) {
   if (value === null) return "";
-  if (column === "started" || column === "ended") return new Date(value * 1000).toLocaleString();
+  if (column === "started" || column === "ended") return new Date(value * 1000).toLocaleString("sv-SE"); // 2026-11-27 14:30:00
   if (column === "duration" && typeof value === "number") return value < 60 ? `${value.toFixed(1)} s` : `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
   return typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value);
 }
@@ -22,7 +23,7 @@ function format(value, column) {
 /** @param {string} name */
 function makeColumn(name) {
   const isNumeric = name.startsWith("metrics.") || name === "duration";
-  return { name, title: name.replace(/^(params|metrics|tags)\./, ""), width: name === "started" ? 180 : 130, isNumeric };
+  return { name, title: name.replace(/^(params|metrics|tags)\./, "").replace(/^([`"])(.*)\1/, "$2"), width: name === "started" ? 180 : 130, isNumeric };
 }
 
 export function RunsPage() {
@@ -44,8 +45,8 @@ export function RunsPage() {
     return () => controller.abort();
   }, [where, isTrials, window_.total]);
 
-  const differing = (fields?.fields ?? []).filter((field) => field.differs).map((field) => field.name).slice(0, MAX_DEFAULT_COLUMNS);
-  const names = columns ? columns.split(",") : [...ATTRIBUTES, ...differing];
+  const differing = (fields?.fields ?? []).filter((field) => field.differs && !/^metrics\.[`"]?system\//.test(field.name)).map((field) => field.name).slice(0, MAX_DEFAULT_COLUMNS);
+  const names = columns ? columns.match(COLUMN) : [...ATTRIBUTES, ...differing];
   const request = visible && {
     where, sort, descending, trials: isTrials, offset: Math.max(0, visible.first - 20),
     limit: Math.min(500, Math.max(WINDOW, visible.last - visible.first + 40)), columns: visible.columns.join(","),
@@ -90,6 +91,7 @@ export function RunsPage() {
       <details><summary>Columns (${names.length})</summary>
         <fieldset><legend>Columns to show</legend>
           ${choices.map((name) => html`<label key=${name}><input type="checkbox" checked=${names.includes(name)} onChange=${() => toggleColumn(name)} /> ${name}</label>`)}
+          ${fields?.hidden > 0 && html`<p>Not shown: ${fields.hidden} whose names have quotes of both kinds.</p>`}
           <button type="button" onClick=${() => updateQuery({ columns: "" })}>Those that differ</button>
         </fieldset>
       </details>
