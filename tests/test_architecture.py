@@ -18,7 +18,8 @@ ROOT = Path(rosenblatt.__file__).parent
 LEVELS = [  # a folder imports only from folders on lower levels
     {"__main__"},
     {"cli"},
-    {"serving"},
+    {"serving", "dashboard"},
+    {"web"},
     {"workflows", "estimators"},
     {"cluster"},
     {"inspection", "tuning"},
@@ -102,8 +103,8 @@ def test_there_are_no_import_cycles():
 def test_the_package_root_holds_only_folders_and_a_few_modules():
     entries = {path.name for path in ROOT.iterdir() if path.name != "__pycache__"}
     assert entries == {
-        "__init__.py", "__main__.py", "errors.py", "py.typed", "cli", "cluster", "data", "estimators", "inspection",
-        "models", "networks", "runs", "serving", "spec", "training", "tuning", "workflows",
+        "__init__.py", "__main__.py", "errors.py", "py.typed", "cli", "cluster", "dashboard", "data", "estimators",
+        "inspection", "models", "networks", "runs", "serving", "spec", "training", "tuning", "web", "workflows",
     }  # fmt: skip
 
 

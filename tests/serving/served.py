@@ -11,7 +11,8 @@ from rosenblatt.serving.app import Application
 from rosenblatt.serving.log import Log
 from rosenblatt.serving.metrics import Metrics
 from rosenblatt.serving.models import ServedModels
-from rosenblatt.serving.settings import Access, Limits
+from rosenblatt.serving.settings import Limits
+from rosenblatt.web.access import Access
 
 
 class Served:

@@ -9,7 +9,8 @@ import pytest
 
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.serving.bodies import ARROW_FILE, ARROW_STREAM, parse_arrow, write_arrow
-from rosenblatt.serving.settings import Access, Limits
+from rosenblatt.serving.settings import Limits
+from rosenblatt.web.access import Access
 from tests.inspection.models import linear_model
 from tests.models.export.fitted_models import encode_png, typed_rows
 from tests.serving.people_model import ROW, make_media_model, make_model, people, save

@@ -17,7 +17,7 @@ from rosenblatt.serving.bodies import (
     parse_json,
     write_arrow,
 )
-from rosenblatt.serving.errors import RequestError
+from rosenblatt.web.errors import RequestError
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rosenblatt.serving.errors import RequestError
 from rosenblatt.serving.fields import make_fields
+from rosenblatt.web.errors import RequestError
 from tests.inspection.models import linear_model
 from tests.serving.people_model import ROW, make_model
 

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from rosenblatt.serving.openapi import make_openapi
-from rosenblatt.serving.settings import Access
+from rosenblatt.web.access import Access
 from tests.serving.people_model import ROW, make_media_model, make_model, save
 from tests.serving.served import Served
 

@@ -8,9 +8,9 @@ import pytest
 
 from rosenblatt.estimators.forecaster import RNNForecaster
 from rosenblatt.models.model_file import load_model
-from rosenblatt.serving.errors import RequestError
 from rosenblatt.serving.fields import make_fields
 from rosenblatt.serving.predictions import Answerer, CallRequest, PredictRequest, write_columns, write_rows
+from rosenblatt.web.errors import RequestError
 from tests.inspection.models import linear_model
 from tests.serving.people_model import ROW, make_model
 from tests.serving.served import Served

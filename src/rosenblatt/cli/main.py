@@ -34,6 +34,7 @@ COMMANDS = {  # the module of each command
     "run": "runs",
     "runs": "runs",
     "serve": "serve",
+    "ui": "ui",
 }
 
 
@@ -83,6 +84,7 @@ def cli() -> None:
     rosenblatt learn-step                            a perceptron, step by step
     rosenblatt run train.py -- --lr 0.1              run and record any script
     rosenblatt runs                                  list, compare, reproduce runs
+    rosenblatt ui                                    runs in the browser, live
     rosenblatt queue add fit people.csv -t income    experiments that wait their turn
     rosenblatt data                                  volumes: versions of training data
     rosenblatt cluster                               several machines as one

@@ -132,7 +132,7 @@ def runs(
         return
     from rosenblatt.runs.store import queries
 
-    with _open_store(store) as run_store:
+    with open_store(store) as run_store:
         parent = queries.find_run(run_store, search_name) if search_name else None
         include_trials = bool(query["where"] or search_name) if trials is None else trials
         reused_trials = queries.find_reused_trials(run_store, parent) if parent else ()
@@ -173,7 +173,7 @@ def show(
     from rosenblatt.runs.store import queries
     from rosenblatt.runs.store.curves import downsample
 
-    with _open_store(store) as run_store:
+    with open_store(store) as run_store:
         details = queries.run_details(run_store, queries.find_run(run_store, run))
         if parts["output"]:
             from rosenblatt.cli.console.tables import printable_lines
@@ -222,7 +222,7 @@ def compare(names: tuple[str, ...], plot: str | None, show_all: bool, store: str
         raise SpecError(
             f"Expected two runs to compare, but got {len(names)}. To plot the curves of more than two, add --plot FILE."
         )
-    with _open_store(store) as run_store:
+    with open_store(store) as run_store:
         ids = [queries.find_run(run_store, name) for name in names]
         comparison = compare_runs(run_store, *ids[:2])
         metrics = sorted({name for summary in queries.load_summaries(run_store, ids).values() for name in summary})
@@ -266,7 +266,7 @@ def reproduce(
     from rosenblatt.workflows.reproduce import reproduce as reproduce_run
 
     options = ReproduceOptions(tolerance, secrets, ask_secret(), ask_confirmation(yes), Path(keep) if keep else None)
-    with _open_store(store) as run_store:
+    with open_store(store) as run_store:
         reproduction = reproduce_run(run_store, run, make_reporter(as_json), options)
     if as_json:
         click.echo(to_json({"run": reproduction.run, **asdict(reproduction.result)}))
@@ -292,7 +292,7 @@ def resume(experiment: str, on: str | None, secrets: dict[str, str], yes: bool, 
 
     notify, confirmation = make_reporter(True), ask_confirmation(yes)
     take_down_abandoned(notify)
-    with _open_store(store) as run_store:
+    with open_store(store) as run_store:
         status = resume_search(run_store, experiment, notify, secrets, ask_secret(), confirmation, on)
     sys.exit(status)
 
@@ -323,7 +323,7 @@ def export(format_: str, out: str | None, where: str, store: str | None, as_json
     from rosenblatt.runs.store import queries
 
     destination = out or ("sqlite:///mlflow.db" if format_ == "mlflow" else f"runs-{format_}")
-    with _open_store(store) as run_store:
+    with open_store(store) as run_store:
         ids = [record.id for record in queries.find_runs(run_store, where, sort="started")]
         with _progress_bar(len(ids)) as advance:
             outputs = export_runs(run_store, ids, format_, destination, advance, make_reporter(as_json))
@@ -349,7 +349,7 @@ def delete(names: tuple[str, ...], where: str, yes: bool, store: str | None) -> 
 
     if bool(names) == bool(where):
         raise SpecError("Name the runs to delete, or give a filter with --where.")
-    with _open_store(store) as run_store:
+    with open_store(store) as run_store:
         if where:
             records = queries.find_runs(run_store, where)
         else:
@@ -393,7 +393,7 @@ def tidy(rescue: bool, shared: bool, store: str | None, as_json: bool) -> None:
         summary = ", ".join(f"{n:,} of {n + lost:,} {table}" for table, (n, lost) in tables.items() if n or lost)
         click.echo(to_json(tables) if as_json else f"rescued: {summary or 'nothing could be read'}")
         return
-    with _open_store(store) as run_store:
+    with open_store(store) as run_store:
         counts = asdict(maintenance.cleanup(run_store, make_reporter(True), shared=shared))
     if as_json:
         click.echo(to_json(counts))
@@ -458,7 +458,7 @@ def _save_curve_plot(curves: Mapping[str, Mapping[str, CurvePoints]], path: str)
 
 
 @contextmanager
-def _open_store(location: str | None) -> Iterator[Store]:
+def open_store(location: str | None) -> Iterator[Store]:
     """Open a store for reading; deliver records that wait for it, and end the runs of processes that were killed."""
     from rosenblatt.runs.store.owners import end_dead_runs
     from rosenblatt.runs.store.store import Store

@@ -74,9 +74,9 @@ def _make_options(
     host: str, port: int, token_file: str | None, tls_cert: str | None, tls_key: str | None, **others: Any
 ) -> ServerOptions:
     """The options of the server. Raises ServingError if it would be exposed without protection."""
-    from rosenblatt.serving.access import is_loopback, make_token, read_token
     from rosenblatt.serving.server import ServerOptions, check_exposure
-    from rosenblatt.serving.settings import Access, Limits
+    from rosenblatt.serving.settings import Limits
+    from rosenblatt.web.access import Access, is_loopback, make_token, read_token
 
     token = read_token(token_file) if token_file else ""
     names = frozenset(name.lower() for name in others["allow_host"])

@@ -28,7 +28,6 @@ from rosenblatt.serving.bodies import (
     parse_json,
     write_arrow,
 )
-from rosenblatt.serving.errors import RequestError, unprocessable
 from rosenblatt.serving.fields import CheckedRows, InputFields
 from rosenblatt.serving.gateway import Gateway, problem_response
 from rosenblatt.serving.generation import GenerationOptions
@@ -38,7 +37,9 @@ from rosenblatt.serving.models import ServedModels
 from rosenblatt.serving.openapi import make_openapi
 from rosenblatt.serving.predictions import to_json
 from rosenblatt.serving.served_model import ServedModel
-from rosenblatt.serving.settings import Access, Limits
+from rosenblatt.serving.settings import Limits
+from rosenblatt.web.access import Access
+from rosenblatt.web.errors import RequestError, unprocessable
 
 SMALL_BODY = 1 << 16  # bytes up to which a body is parsed by the event loop, which is faster than another thread
 MAX_NOTES_HEADER = 2000  # characters of notes in the header of an Arrow answer

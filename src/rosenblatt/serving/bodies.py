@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import polars as pl
 
 from rosenblatt.serving.arrow_size import measure_arrow
-from rosenblatt.serving.errors import RequestError
+from rosenblatt.web.errors import RequestError
 
 JSON = "application/json"
 ARROW_STREAM = "application/vnd.apache.arrow.stream"

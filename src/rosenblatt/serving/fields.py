@@ -18,7 +18,7 @@ from rosenblatt.errors import did_you_mean, format_list
 from rosenblatt.models.model import Model
 from rosenblatt.serving.bodies import parse_json
 from rosenblatt.serving.cells import CellError, Cells, FieldKind, Part
-from rosenblatt.serving.errors import RequestError, unprocessable
+from rosenblatt.web.errors import RequestError, unprocessable
 
 FAR = 0.5  # distance from the range of the training values, as a fraction of its width, that is reported
 EXAMPLE_DATE, EXAMPLE_TIME = "2026-01-31", "08:30:00"

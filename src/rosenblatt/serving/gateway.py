@@ -13,12 +13,12 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rosenblatt.serving.access import check_access
-from rosenblatt.serving.errors import RequestError
 from rosenblatt.serving.log import Log
 from rosenblatt.serving.metrics import Metrics
 from rosenblatt.serving.predictions import to_json
-from rosenblatt.serving.settings import Access, Limits
+from rosenblatt.serving.settings import Limits
+from rosenblatt.web.access import Access, check_access
+from rosenblatt.web.errors import RequestError
 
 PROBLEM = "application/problem+json"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")  # other ids are replaced

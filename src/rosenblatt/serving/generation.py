@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rosenblatt.models.model import Model
-from rosenblatt.serving.errors import unprocessable
+from rosenblatt.web.errors import unprocessable
 from rosenblatt.workflows.generate import generate_text
 
 MAX_TOKENS = 2000

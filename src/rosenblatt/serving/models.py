@@ -9,11 +9,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from rosenblatt.errors import RosenblattError, ServingError, did_you_mean, format_list
-from rosenblatt.serving.errors import RequestError
 from rosenblatt.serving.log import Log
 from rosenblatt.serving.metrics import Metrics
 from rosenblatt.serving.served_model import ServedModel
 from rosenblatt.serving.settings import Limits
+from rosenblatt.web.errors import RequestError
 
 POLL_INTERVAL_S = 1.0  # between two looks at the files
 _FileState = tuple[int, int, int]  # time of change, size and number of a file

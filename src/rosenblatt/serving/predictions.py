@@ -14,8 +14,8 @@ from rosenblatt.data.table import Table
 from rosenblatt.errors import RosenblattError, TableError
 from rosenblatt.models.model import MAX_CELL_ROWS, Model
 from rosenblatt.models.prediction_columns import make_prediction_columns
-from rosenblatt.serving.errors import RequestError, unprocessable
 from rosenblatt.serving.fields import CheckedRows
+from rosenblatt.web.errors import RequestError, unprocessable
 
 
 @dataclass(frozen=True)

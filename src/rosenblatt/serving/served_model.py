@@ -16,13 +16,13 @@ from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import load_model
 from rosenblatt.models.prediction_columns import probability_names
 from rosenblatt.serving.batches import Batcher
-from rosenblatt.serving.errors import RequestError
 from rosenblatt.serving.explanations import explain
 from rosenblatt.serving.fields import CheckedRows, Field, make_fields
 from rosenblatt.serving.generation import GenerationOptions, generate
 from rosenblatt.serving.metrics import Metrics
 from rosenblatt.serving.predictions import Answerer, CallRequest, PredictRequest, write_columns, write_rows
 from rosenblatt.serving.settings import Limits
+from rosenblatt.web.errors import RequestError
 
 
 class ServedModel:

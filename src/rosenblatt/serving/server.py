@@ -15,13 +15,13 @@ from typing import Any
 import uvicorn
 
 from rosenblatt.errors import ServingError
-from rosenblatt.serving.access import is_loopback
 from rosenblatt.serving.app import Application
 from rosenblatt.serving.http_protocol import make_protocol
 from rosenblatt.serving.log import Log
 from rosenblatt.serving.metrics import Metrics
 from rosenblatt.serving.models import ServedModels
-from rosenblatt.serving.settings import Access, Limits
+from rosenblatt.serving.settings import Limits
+from rosenblatt.web.access import Access, is_loopback
 
 SWITCH_INTERVAL_S = 0.0005  # after which the inference thread lets the event loop run, which Python lets wait 5 ms
 KEEP_ALIVE_S = 75

@@ -1,4 +1,4 @@
-"""How a server behaves: limits, timeouts, and who may use it."""
+"""How a server behaves: limits and timeouts."""
 
 from __future__ import annotations
 
@@ -27,18 +27,3 @@ class Limits:
     body_timeout_s: float = 30.0
     answer_timeout_s: float = 60.0
     threads: int | None = None
-
-
-@dataclass(frozen=True)
-class Access:
-    """Who may use a server.
-
-    Attributes:
-        token: that requests must carry as `Authorization: Bearer`; empty if none is needed.
-        is_loopback: whether only programs of this machine reach the server.
-        host_names: names, besides addresses, by which requests may address it.
-    """
-
-    token: str = ""
-    is_loopback: bool = True
-    host_names: frozenset[str] = frozenset()

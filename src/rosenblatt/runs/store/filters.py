@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -200,6 +201,20 @@ class _Parser(ConditionParser[ColumnElement[bool]]):
             return float(text) if text.replace(".", "").isdigit() and len(text) > 8 else _parse_time(text)
         except ValueError:
             raise self._error("Expected a time such as '2026-11-23 14:30'", token) from None
+
+
+def quote_field(group: str, name: str) -> str | None:
+    """The text of a field in filters, quoted if it has to be; None if its name has quotes of both kinds.
+
+    Example:
+        >>> quote_field("metrics", "auc"), quote_field("metrics", "cpu percent")
+        ('metrics.auc', 'metrics.`cpu percent`')
+    """
+    for text in (f"{group}.{name}", f"{group}.`{name}`", f'{group}."{name}"'):
+        with suppress(FilterError):
+            if parse_sort(text)[1] == Field(group, name):
+                return text
+    return None
 
 
 def _parse_time(text: str) -> float:

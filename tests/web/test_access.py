@@ -1,9 +1,8 @@
 import pytest
 
 from rosenblatt.errors import ServingError
-from rosenblatt.serving.access import check_access, is_loopback, make_token, read_token
-from rosenblatt.serving.errors import RequestError
-from rosenblatt.serving.settings import Access
+from rosenblatt.web.access import Access, check_access, is_loopback, make_token, read_token
+from rosenblatt.web.errors import RequestError
 
 LOCAL, PUBLIC = Access(), Access("secret-token-of-tests", is_loopback=False, host_names=frozenset({"models.example"}))
 

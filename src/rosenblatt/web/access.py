@@ -10,17 +10,32 @@ import hmac
 import ipaddress
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from rosenblatt.errors import ServingError
-from rosenblatt.serving.errors import RequestError
-from rosenblatt.serving.settings import Access
+from rosenblatt.web.errors import RequestError
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 MIN_TOKEN_LENGTH = 16
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/", "/page.js", "/page.css"})  # which need no token
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may use a server.
+
+    Attributes:
+        token: that requests must carry as `Authorization: Bearer`; empty if none is needed.
+        is_loopback: whether only programs of this machine reach the server.
+        host_names: names, besides addresses, by which requests may address it.
+    """
+
+    token: str = ""
+    is_loopback: bool = True
+    host_names: frozenset[str] = frozenset()
 
 
 def is_loopback(host: str) -> bool:

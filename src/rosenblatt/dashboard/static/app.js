@@ -1,0 +1,33 @@
+/** The frame of all pages and the router. A page is a module of pages/ and a line in PAGES. */
+import { h, render } from "preact";
+import htm from "htm";
+import { addressOf, route } from "./state.js";
+import { RunsPage } from "./pages/runs.js";
+
+const html = htm.bind(h);
+
+/** @type {Record<string, {title: string, component: any}>} pages by the first part of their address */
+const PAGES = {
+  runs: { title: "Runs", component: RunsPage },
+};
+
+function App() {
+  const { page } = route.value;
+  const name = page || "runs";
+  const entry = PAGES[name];
+  document.title = `${entry ? entry.title : "Not available"} - Rosenblatt`;
+  return html`
+    <header>
+      <strong>Rosenblatt</strong>
+      <nav aria-label="Pages">
+        ${Object.entries(PAGES).map(([key, { title }]) => html`
+          <a href=${addressOf(key)} aria-current=${key === name ? "page" : undefined}>${title}</a>`)}
+      </nav>
+    </header>
+    <main>${entry
+      ? html`<${entry.component} />`
+      : html`<p class="message">There is no page of this name. <a href=${addressOf("runs")}>Show the runs.</a></p>`}
+    </main>`;
+}
+
+render(html`<${App} />`, document.body);
