@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from threading import Thread
 
 import click
 
@@ -38,7 +39,9 @@ def ui(store: str | None, port: int, no_open: bool) -> None:
     def announce(address: str) -> None:
         click.echo(f"dashboard at {address} (Ctrl-C stops)")
         if not no_open:
-            webbrowser.open(address)
+            Thread(
+                target=webbrowser.open, args=(address,), daemon=True
+            ).start()  # it may wait for the browser
 
     with open_store(store) as opened_store:
         run_dashboard(opened_store, port, announce)
