@@ -86,8 +86,9 @@ class Programs:
             )  # fmt: skip
         output = self._process.communicate()[0]
         if self._process.returncode:
-            sys.stderr.buffer.write(output)
-            sys.exit(1)
+            with self._lock:  # not before `_end_with_input` has removed the parts, if it has killed the program
+                sys.stderr.buffer.write(output)
+                sys.exit(1)
 
     def _end_with_input(self) -> None:
         while os.read(0, 1024):
