@@ -39,9 +39,7 @@ def ui(store: str | None, port: int, no_open: bool) -> None:
     def announce(address: str) -> None:
         click.echo(f"dashboard at {address} (Ctrl-C stops)")
         if not no_open:
-            Thread(
-                target=webbrowser.open, args=(address,), daemon=True
-            ).start()  # it may wait for the browser
+            Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # it may wait for the browser
 
     with open_store(store) as opened_store:
         run_dashboard(opened_store, port, announce)

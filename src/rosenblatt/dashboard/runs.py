@@ -62,9 +62,6 @@ def filter_conditions(query: RunsFilter) -> list[ColumnElement[bool]]:
 def load_window(store: Store, query: RunsQuery) -> RunsWindow:
     """Load a window of the runs that match a filter.
 
-    Example:
-        >>> load_window(store, RunsQuery(sort="metrics.auc.best", columns="name,metrics.auc.best"))
-
     Args:
         store: The store.
         query: The filter, the order, the rows and the columns.
