@@ -50,6 +50,6 @@ def test_a_port_in_use_is_one_sentence(work_folder, run):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         status, _, errors = run("ui", "--no-open", "--port", str(port))
-    assert status != 0, errors
+    assert status == 2, errors
     assert f"Port {port} of 127.0.0.1 cannot be used" in errors
     assert "Choose another --port" in errors
