@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rosenblatt.dashboard.assets import load_assets, page_policy
+from rosenblatt.dashboard.curves import CurvesRequest, load_plot
+from rosenblatt.dashboard.endpoints import get_endpoint, post_endpoint, problem
+from rosenblatt.dashboard.field_index import FieldIndex
 from rosenblatt.dashboard.fields import FieldsQuery, load_fields
 from rosenblatt.dashboard.runs import RunsQuery, load_window
 from rosenblatt.errors import RosenblattError, StoreError
@@ -24,9 +25,7 @@ from rosenblatt.runs.store.store import Store
 from rosenblatt.web.access import Access, check_access
 from rosenblatt.web.errors import RequestError
 
-PROBLEM = "application/problem+json"
 SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
-Query = TypeVar("Query", bound=BaseModel)
 
 
 class Application:
@@ -38,14 +37,14 @@ class Application:
     """
 
     def __init__(self, store: Store, access: Access) -> None:
-        self._store = store
         self._assets = load_assets()
         self._page_policy = page_policy(self._assets["index.html"][0])
         routes = [
             Route("/", self._page),
             Route("/static/{name:path}", self._asset),
-            Route("/api/runs", self._endpoint(RunsQuery, load_window)),
-            Route("/api/fields", self._endpoint(FieldsQuery, load_fields)),
+            Route("/api/runs", get_endpoint(RunsQuery, partial(load_window, store))),
+            Route("/api/fields", get_endpoint(FieldsQuery, partial(load_fields, store, FieldIndex(store)))),
+            Route("/api/curves", post_endpoint(CurvesRequest, partial(load_plot, store)), methods=["POST"]),
         ]
         handlers: Any = {
             RequestError: _on_request_error, RosenblattError: _on_error, HTTPException: _on_http_error,
@@ -62,16 +61,6 @@ class Application:
         if asset is None:
             raise HTTPException(404)
         return Response(asset[0], media_type=asset[1])
-
-    def _endpoint(self, query_class: type[Query], load: Callable[[Store, Query], BaseModel]) -> Any:
-        """An endpoint that answers a query with what a function loads from the store, in another thread."""
-
-        async def endpoint(request: Request) -> Response:
-            query = _parse_query(query_class, request)
-            answer = await asyncio.to_thread(lambda: load(self._store, query).model_dump_json())
-            return Response(answer, media_type="application/json")
-
-        return endpoint
 
 
 class _Gate:
@@ -92,44 +81,29 @@ class _Gate:
         try:
             check_access(self._access, scope["path"], Headers(scope=scope))
         except RequestError as error:
-            await _problem(error)(scope, receive, send_with_headers)
+            await problem(error)(scope, receive, send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
 
 
-def _parse_query(query_class: type[Query], request: Request) -> Query:
-    """The checked parameters of a request. Raises RequestError."""
-    try:
-        return query_class.model_validate(dict(request.query_params))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = ".".join(map(str, problem["loc"]))[:80]
-        detail = f"The parameter {name!r} cannot be used: {problem['msg']}. Change or remove it."
-        raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, detail) from None
-
-
-def _problem(error: RequestError) -> Response:
-    return JSONResponse(error.to_json(), status_code=int(error.status), headers=error.headers, media_type=PROBLEM)
-
-
 async def _on_request_error(_: Request, error: RequestError) -> Response:
-    return _problem(error)
+    return problem(error)
 
 
 async def _on_error(_: Request, error: RosenblattError) -> Response:
     """Filters that cannot be parsed, and stores that cannot be read."""
     is_store = isinstance(error, StoreError)
     status = HTTPStatus.SERVICE_UNAVAILABLE if is_store else HTTPStatus.UNPROCESSABLE_ENTITY
-    return _problem(RequestError(status, str(error)))
+    return problem(RequestError(status, str(error)))
 
 
 async def _on_http_error(_: Request, error: HTTPException) -> Response:
     """Errors of Starlette's router: unknown paths and methods."""
     status = HTTPStatus(error.status_code)
     detail = "There is no such path." if status == HTTPStatus.NOT_FOUND else status.description
-    return _problem(RequestError(status, detail, dict(error.headers or {})))
+    return problem(RequestError(status, detail, dict(error.headers or {})))
 
 
 async def _on_failure(_: Request, __: Exception) -> Response:
     """Faults of the server, whose traceback uvicorn logs."""
-    return _problem(RequestError(HTTPStatus.INTERNAL_SERVER_ERROR, "The dashboard failed; its terminal shows why."))
+    return problem(RequestError(HTTPStatus.INTERNAL_SERVER_ERROR, "The dashboard failed; its terminal shows why."))

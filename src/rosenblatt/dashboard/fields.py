@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 
+from rosenblatt.dashboard.field_index import FieldIndex
 from rosenblatt.dashboard.runs import RunsFilter, filter_conditions
 from rosenblatt.runs.store.filters import quote_field
-from rosenblatt.runs.store.schema import metrics, params, runs, tags
+from rosenblatt.runs.store.schema import runs, tags
 from rosenblatt.runs.store.store import Store
-
-TABLES: dict[str, Any] = {"params": params, "metrics": metrics, "tags": tags}
 
 
 class FieldInfo(BaseModel):
@@ -20,14 +19,15 @@ class FieldInfo(BaseModel):
 
     name: str = Field(description="As in filters, such as params.dropout or metrics.`cpu percent`.")
     kind: Literal["params", "metrics", "tags"]
-    runs: int = Field(description="Number of matching runs that have the field.")
-    differs: bool = Field(description="Whether matching runs have different values, or some have none.")
+    runs: int = Field(description="Number of examined runs that have the field.")
+    differs: bool = Field(description="Whether examined runs have different values, or some have none.")
 
 
 class Fields(BaseModel):
     """All fields of the matching runs."""
 
     total: int = Field(description="Number of matching runs.")
+    examined: int = Field(description="Of them, those that were read so far, the newest; ask again for all.")
     fields: list[FieldInfo]
     hidden: int = Field(description="Number of fields that no filter can name: their names have quotes of both kinds.")
 
@@ -38,23 +38,39 @@ class FieldsQuery(RunsFilter):
     model_config = ConfigDict(extra="forbid")
 
 
-def load_fields(store: Store, query: FieldsQuery) -> Fields:
-    """Find the fields of the runs that match a filter. Raises FilterError."""
+def load_fields(store: Store, index: FieldIndex, query: FieldsQuery) -> Fields:
+    """Find the fields of the runs that match a filter.
+
+    Args:
+        store: The store.
+        index: The fields of its runs.
+        query: The filter.
+
+    Returns:
+        The fields, sorted by kind and name. After a start with many runs, those of the newest ones first.
+
+    Raises:
+        FilterError: If the filter cannot be parsed.
+    """
     conditions = filter_conditions(query)
-    matching = select(runs.c.id).where(*conditions)
-    infos, n_hidden = list[FieldInfo](), 0
     with store.reading() as connection:
-        total = connection.execute(select(func.count()).select_from(runs).where(*conditions)).scalar_one()
-        for kind, table in TABLES.items():
-            value = table.c.last if kind == "metrics" else table.c.value
-            n_runs = func.count()
-            differs = or_(func.min(value) != func.max(value), n_runs < total, func.count(value).between(1, n_runs - 1))
-            statement = select(table.c.name, n_runs, func.coalesce(differs, False)).group_by(table.c.name)
-            statement = statement.where(table.c.run.in_(matching)).order_by(table.c.name)
-            for name, count, is_different in connection.execute(statement):
-                text = quote_field(kind, name)
-                if text is None:
-                    n_hidden += 1
-                else:
-                    infos.append(FieldInfo(name=text, kind=kind, runs=count, differs=bool(is_different)))
-    return Fields(total=total, fields=infos, hidden=n_hidden)
+        ids = connection.execute(select(runs.c.id).where(*conditions)).scalars().all()
+        n_runs, value = func.count(), tags.c.value
+        statement = select(tags.c.name, n_runs, func.min(value) != func.max(value)).group_by(tags.c.name)
+        matching = tags.c.run.in_(select(runs.c.id).where(*conditions))
+        tag_rows = connection.execute(statement.where(matching)).all()
+    counts = index.count(ids)
+    infos, n_hidden = list[FieldInfo](), 0
+    fields = counts.fields | {("tags", name): (n, bool(differs)) for name, n, differs in tag_rows}
+    limits = {"params": counts.examined, "metrics": counts.examined, "tags": len(ids)}
+    for kind, n_examined in limits.items():
+        for name in sorted(name for other, name in fields if other == kind):
+            text = quote_field(kind, name)
+            if text is None:
+                n_hidden += 1
+                continue
+            n, differs = fields[kind, name]
+            infos.append(FieldInfo.model_validate(
+                {"name": text, "kind": kind, "runs": n, "differs": differs or n < n_examined}
+            ))  # fmt: skip
+    return Fields(total=len(ids), examined=counts.examined, fields=infos, hidden=n_hidden)

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from rosenblatt.errors import FilterError
 from rosenblatt.runs.store.filters import Field as StoreField
-from rosenblatt.runs.store.filters import parse_filter, parse_sort
+from rosenblatt.runs.store.filters import parse_field, parse_filter, parse_sort
 from rosenblatt.runs.store.schema import metrics, params, runs, tags
 from rosenblatt.runs.store.store import Store
 
@@ -78,48 +78,68 @@ def load_window(store: Store, query: RunsQuery) -> RunsWindow:
     _parse_column(query.sort)
     order, _ = parse_sort(f"{'-' if query.descending else ''}{query.sort}")
     conditions = filter_conditions(query)
-    attributes = {name: field for name, field in fields.items() if field.group == "attribute"}
-    rows_query = select(runs.c.id, *(field.column(numeric=False).label(name) for name, field in attributes.items()))
-    rows_query = rows_query.where(*conditions).order_by(*order, runs.c.number.desc(), runs.c.id)
+    # Only ids are sorted, as a database would compute other columns of all runs. With a filter all ids are loaded: it
+    # would be evaluated again to count them.
+    ids_query = select(runs.c.id).where(*conditions).order_by(*order, runs.c.number.desc(), runs.c.id)
+    window = slice(query.offset, query.offset + query.limit)
     with store.reading() as connection:
-        total = connection.execute(select(func.count()).select_from(runs).where(*conditions)).scalar_one()
-        rows = connection.execute(rows_query.offset(query.offset).limit(query.limit)).all()
-        ids = [row[0] for row in rows]
-        columns: dict[str, list[Cell]] = {
-            name: [_to_json_cell(row[place]) for row in rows] for place, name in enumerate(attributes, 1)
-        }
-        for group in ("params", "metrics", "tags"):
+        if query.where.strip():
+            all_ids = connection.execute(ids_query).scalars().all()
+            total, ids = len(all_ids), all_ids[window]
+        else:
+            total = connection.execute(select(func.count()).select_from(runs).where(*conditions)).scalar_one()
+            ids = connection.execute(ids_query.slice(window.start, window.stop)).scalars().all()
+        columns = dict[str, list[Cell]]()
+        for group in ("attribute", "params", "metrics", "tags"):
             group_fields = {name: field for name, field in fields.items() if field.group == group}
-            columns |= _load_cells(connection, group, ids, group_fields)
-    return RunsWindow(total=total, offset=query.offset, ids=ids, columns={name: columns[name] for name in fields})
+            if group_fields:
+                load = _load_attributes if group == "attribute" else _load_cells
+                columns |= load(connection, group, ids, group_fields)
+    return RunsWindow(total=total, offset=query.offset, ids=list(ids), columns={name: columns[name] for name in fields})
 
 
 def _parse_column(name: str) -> StoreField:
     if name.startswith(("-", "+")):
         raise FilterError(f"Expected the name of a field, but {name[:80]!r} starts with a sign. Remove it.")
-    return parse_sort(name)[1]
+    return parse_field(name)
+
+
+def _load_attributes(
+    connection: Connection, _: str, ids: Sequence[str], fields: dict[str, StoreField]
+) -> dict[str, list[Cell]]:
+    """The cells of columns of attributes of runs."""
+    query = select(runs.c.id, *(field.column(numeric=False) for field in fields.values())).where(runs.c.id.in_(ids))
+    rows = {run: cells for run, *cells in connection.execute(query)}
+    return {name: [_to_json_cell(rows[run][place]) for run in ids] for place, name in enumerate(fields)}
 
 
 def _load_cells(
     connection: Connection, group: str, ids: Sequence[str], fields: dict[str, StoreField]
 ) -> dict[str, list[Cell]]:
     """The cells of columns of hyperparameters, metrics or tags."""
-    if not fields:
-        return {}
     table: Any = {"params": params, "metrics": metrics, "tags": tags}[group]
+    statistics = (metrics.c.last, metrics.c.min, metrics.c.max, metrics.c.step, metrics.c.direction)
+    values = statistics if group == "metrics" else (table.c.value,)
     names = {field.name for field in fields.values()}
-    query = select(table).where(table.c.run.in_(ids), table.c.name.in_(names))
-    rows = {(row["run"], row["name"]): row for row in connection.execute(query).mappings()}
-    return {column: [_read_cell(rows.get((run, field.name)), field) for run in ids] for column, field in fields.items()}
+    query = select(table.c.run, table.c.name, *values).where(table.c.run.in_(ids), table.c.name.in_(names))
+    rows = {(run, name): row for run, name, *row in connection.execute(query)}
+    if group != "metrics":
+        return {
+            column: [row[0] if (row := rows.get((run, field.name))) else None for run in ids]
+            for column, field in fields.items()
+        }
+    return {
+        column: [_read_metric(rows.get((run, field.name)), field.statistic) for run in ids]
+        for column, field in fields.items()
+    }
 
 
-def _read_cell(row: Any, field: StoreField) -> Cell:
+def _read_metric(row: Sequence[Any] | None, statistic: str) -> Cell:
+    """A statistic of a metric, of a row with last, min, max, step and direction."""
     if row is None:
         return None
-    if field.group != "metrics":
-        return str(row["value"])
-    statistic = row["direction"] if field.statistic == "best" else field.statistic
-    value = row[statistic]
+    name = row[4] if statistic == "best" else statistic
+    value = row[("last", "min", "max", "step").index(name)]
     return "NaN" if value is None else _to_json_cell(value)
 
 

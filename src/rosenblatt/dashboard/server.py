@@ -9,6 +9,7 @@ import uvicorn
 
 from rosenblatt.dashboard.app import Application
 from rosenblatt.errors import ServingError
+from rosenblatt.runs.store.engines import map_file
 from rosenblatt.runs.store.store import Store
 from rosenblatt.web.access import Access
 
@@ -47,6 +48,7 @@ def run_dashboard(store: Store, port: int, on_ready: Callable[[str], None]) -> N
     except OSError as error:
         reason = error.strerror or str(error)
         raise ServingError(f"Port {port} of {HOST} cannot be used ({reason}). Choose another --port.") from None
+    map_file(store.engine)
     with listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}"
         config = uvicorn.Config(

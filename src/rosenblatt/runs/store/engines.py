@@ -23,6 +23,7 @@ from rosenblatt.runs.store.permissions import create_file, make_store_folder
 
 BUSY_TIMEOUT = 10.0  # seconds to wait while another process writes
 PAGE_BYTES = 1024  # of a new SQLite file: a transaction of a live run changes little, but whole pages are written
+MAX_MAPPED_BYTES = 2**40  # of a SQLite file; SQLite lowers it to what it was built for
 CHECKPOINT_PAGES = 4000  # in the log of a SQLite file before they are copied to the file
 _POSTGRESQL_OPTIONS: dict[str, Any] = {  # a server that does not answer counts as unreachable
     "connect_timeout": int(BUSY_TIMEOUT),
@@ -108,6 +109,20 @@ def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
         f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
     ):
         connection.execute(f"PRAGMA {setting}")
+
+
+def map_file(engine: Engine) -> None:
+    """Let new connections to a SQLite file read it through mapped memory, which is several times faster.
+
+    For servers that only read: an error of the disk while it reads ends the process.
+    """
+    if engine.dialect.name == "sqlite" and not isinstance(engine.pool, StaticPool):
+        engine.dispose()
+        event.listen(engine, "connect", _on_connect_to_map)
+
+
+def _on_connect_to_map(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute(f"PRAGMA mmap_size = {MAX_MAPPED_BYTES}")
 
 
 def _on_begin(connection: Connection) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, false, func, not_, null, or_, select
@@ -30,6 +31,10 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "=": sql.eq, "==": sql.eq, "!=": sql.ne, "<>": sql.ne, "<": sql.lt, "<=": sql.le, ">": sql.gt, ">=": sql.ge,
 }  # fmt: skip
 _STATISTICS = ("last", "best", "min", "max", "step")
+_ATTRIBUTES = (
+    "id", "experiment", "name", "kind", "reason", "started", "ended", "number", "parent", "identity", "state",
+    "duration",
+)  # fmt: skip
 _NUMERIC_ATTRIBUTES = ("number", "duration")
 _TIME_ATTRIBUTES = ("started", "ended", "heartbeat")
 
@@ -45,7 +50,7 @@ class Field:
     def column(self, numeric: bool) -> ColumnElement[Any]:
         """The value of the field for each run, as an SQL expression."""
         if self.group == "attribute":
-            return _attribute_columns()[self.name]
+            return _attribute_column(self.name)
         table = {"params": params, "tags": tags, "metrics": metrics}[self.group]
         if self.group == "metrics":
             best_value: Any = case((metrics.c.direction == "min", metrics.c.min), else_=metrics.c.max)
@@ -58,7 +63,7 @@ class Field:
     def exists(self) -> ColumnElement[bool]:
         """Whether a run has a value, as an SQL expression."""
         if self.group == "attribute":
-            return _attribute_columns()[self.name].is_not(None)
+            return _attribute_column(self.name).is_not(None)
         table = {"params": params, "tags": tags, "metrics": metrics}[self.group]
         return select(table.c.run).where(table.c.run == runs.c.id, table.c.name == self.name).correlate(runs).exists()
 
@@ -71,12 +76,17 @@ def parse_filter(filter_: str) -> tuple[ColumnElement[bool], list[Field]]:
     return condition, parser.fields
 
 
-def parse_sort(sort: str) -> tuple[list[ColumnElement[Any]], Field]:
-    """Parse a field to sort by, in descending order with a minus before it. Raises FilterError."""
-    descending, name = sort.startswith("-"), sort.lstrip("+-")
-    parser = _Parser(name)
+def parse_field(text: str) -> Field:
+    """Parse a field, such as `metrics.auc.best`. Raises FilterError."""
+    parser = _Parser(text)
     field = parser.parse_field()
     parser.expect_end()
+    return field
+
+
+def parse_sort(sort: str) -> tuple[list[ColumnElement[Any]], Field]:
+    """Parse a field to sort by, in descending order with a minus before it. Raises FilterError."""
+    descending, field = sort.startswith("-"), parse_field(sort.lstrip("+-"))
     columns = (
         [field.column(numeric=True), field.column(numeric=False)] if field.group == "params" else [field.column(True)]
     )
@@ -100,10 +110,12 @@ def is_stale() -> ColumnElement[bool]:
     return and_(runs.c.state == "running", last_beat < database_time() - STALE_SECONDS)
 
 
-def _attribute_columns() -> dict[str, ColumnElement[Any]]:
-    names = ("id", "experiment", "name", "kind", "reason", "started", "ended", "number", "parent", "identity")
-    end_time = case((runs.c.state == "running", runs.c.heartbeat), else_=runs.c.ended)
-    return {name: runs.c[name] for name in names} | {"state": state_column(), "duration": end_time - runs.c.started}
+def _attribute_column(name: str) -> ColumnElement[Any]:
+    if name == "state":
+        return state_column()
+    if name == "duration":
+        return case((runs.c.state == "running", runs.c.heartbeat), else_=runs.c.ended) - runs.c.started
+    return runs.c[name]
 
 
 class _Parser(ConditionParser[ColumnElement[bool]]):
@@ -165,10 +177,10 @@ class _Parser(ConditionParser[ColumnElement[bool]]):
             if len(name) > 1 and name[0] == name[-1] and name[0] in '`"':
                 name = name[1:-1]
             field = Field(group, name, measure)
-        elif token.text in _attribute_columns():
+        elif token.text in _ATTRIBUTES:
             field = Field("attribute", token.text)
         else:
-            field_names = [*_attribute_columns(), "params.NAME", "metrics.NAME", "tags.NAME"]
+            field_names = [*_ATTRIBUTES, "params.NAME", "metrics.NAME", "tags.NAME"]
             suggestion = did_you_mean(token.text, field_names)
             raise self._error(
                 f"Expected a field, one of {format_list(field_names, 20)}"
@@ -203,6 +215,7 @@ class _Parser(ConditionParser[ColumnElement[bool]]):
             raise self._error("Expected a time such as '2026-11-23 14:30'", token) from None
 
 
+@lru_cache(10_000)
 def quote_field(group: str, name: str) -> str | None:
     """The text of a field in filters, quoted if it has to be; None if its name has quotes of both kinds.
 
@@ -212,7 +225,7 @@ def quote_field(group: str, name: str) -> str | None:
     """
     for text in (f"{group}.{name}", f"{group}.`{name}`", f'{group}."{name}"'):
         with suppress(FilterError):
-            if parse_sort(text)[1] == Field(group, name):
+            if parse_field(text) == Field(group, name):
                 return text
     return None
 

@@ -40,8 +40,14 @@ export function RunsPage() {
 
   useEffect(() => {
     const controller = new AbortController();
-    get("/api/fields", { where, trials: isTrials }, controller.signal).then(setFields)
-      .catch((failure) => { if (!controller.signal.aborted) setError(failure.message); });
+    const load = async () => {
+      let answer;
+      do {
+        answer = await get("/api/fields", { where, trials: isTrials }, controller.signal);
+        setFields(answer);
+      } while (answer.examined < answer.total);
+    };
+    load().catch((failure) => { if (!controller.signal.aborted) setError(failure.message); });
     return () => controller.abort();
   }, [where, isTrials, window_.total]);
 

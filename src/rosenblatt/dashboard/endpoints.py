@@ -1,0 +1,80 @@
+"""Endpoints of the dashboard: a checked request, a function that uses the store in another thread, and its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from rosenblatt.web.errors import RequestError
+
+PROBLEM, JSON, BINARY = "application/problem+json", "application/json", "application/octet-stream"
+MAX_BODY_BYTES = 1 << 20
+Endpoint = Callable[[Request], Awaitable[Response]]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def get_endpoint(query_class: type[Model], load: Callable[[Model], BaseModel]) -> Endpoint:
+    """An endpoint that answers parameters of the query, and of the path, with what a function loads, as JSON."""
+
+    async def endpoint(request: Request) -> Response:
+        query = _validate(query_class, dict(request.query_params) | request.path_params)
+        return Response(await asyncio.to_thread(lambda: load(query).model_dump_json()), media_type=JSON)
+
+    return endpoint
+
+
+def post_endpoint(body_class: type[Model], act: Callable[[Model], BaseModel | bytes]) -> Endpoint:
+    """An endpoint that answers a body of JSON with what a function gives: JSON, or bytes.
+
+    Pages of other sites cannot send this type of body without asking, and are refused.
+    """
+
+    async def endpoint(request: Request) -> Response:
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type != JSON:
+            raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type must be {JSON}.")
+        body = _validate(body_class, await _read_body(request))
+        answer = await asyncio.to_thread(lambda: _dump(act(body)))
+        return Response(answer, media_type=BINARY if isinstance(answer, bytes) else JSON)
+
+    return endpoint
+
+
+def problem(error: RequestError) -> Response:
+    """The answer to a request that cannot be answered as it is."""
+    return JSONResponse(error.to_json(), status_code=int(error.status), headers=error.headers, media_type=PROBLEM)
+
+
+def _dump(answer: BaseModel | bytes) -> str | bytes:
+    return answer if isinstance(answer, bytes) else answer.model_dump_json()
+
+
+async def _read_body(request: Request) -> bytes:
+    chunks, size = list[bytes](), 0
+    async for chunk in request.stream():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            detail = f"The body must have at most {MAX_BODY_BYTES:,} bytes. Send fewer items at a time."
+            raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+    return b"".join(chunks)
+
+
+def _validate(model_class: type[Model], values: dict[str, Any] | bytes) -> Model:
+    """Check parameters or a body. Raises RequestError."""
+    try:
+        if isinstance(values, bytes):
+            return model_class.model_validate_json(values)
+        return model_class.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))[:80]
+        part = f"The parameter {name!r}" if name else "The body"
+        detail = f"{part} cannot be used: {first['msg']}. Change or remove it."
+        raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, detail) from None
