@@ -48,10 +48,10 @@ def run_search(cluster: MachineCluster, trials: int, fault: Callable[[], None] |
         fault_at.append(time.time() - started)
         fault()
 
-    def move(self: RayWorkers, attempt: Attempt, crash: Crash | None) -> bool:
+    def move(self: RayWorkers, attempt: Attempt, loss: Crash, **options: bool) -> bool:
         moved_at.append(time.time() - started)
         moved.append(attempt)
-        return move_item(self, attempt, crash)
+        return move_item(self, attempt, loss, **options)
 
     move_item, folders = RayWorkers._move, tempfile.TemporaryDirectory(dir="/var/tmp")  # machines have a /tmp each
     with folders as name, patch.object(RayWorkers, "_move", move):

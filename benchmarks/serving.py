@@ -294,8 +294,8 @@ def main() -> None:
         return
     console = Console()
     for part, result in results.items():
-        table = make_table(part, "server" if part == "requests" else "", *next(iter(result.values()), {}))
         if part == "requests":
+            table = make_table(part, "server", *next(iter(result.values())))
             for server, values in result.items():
                 table.add_row(server, *(f"{value:,.1f}" for value in values.values()))
             console.print(table)

@@ -1,6 +1,6 @@
 """The machines of a command: checks of the options, and workers on a cluster."""
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 from click.testing import CliRunner
@@ -10,10 +10,54 @@ from rosenblatt.cli.machines import Machines
 from rosenblatt.cli.main import cli
 from rosenblatt.cluster import open as open_module
 from rosenblatt.errors import ClusterError, RosenblattError, SpecError
+from rosenblatt.runs.store.queries import find_runs, load_output
+from rosenblatt.runs.store.store import Store
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.workers import WorkerPool
 from rosenblatt.tuning import ray_workers
 from rosenblatt.tuning.ray_connection import RayConnection
+from tests.tuning.test_ray_workers import LocalCluster
+
+
+@pytest.fixture
+def local_cluster(tmp_path, people, own_store, monkeypatch, same_process_check):
+    """A cluster of one machine for --on, and a table in the working folder."""
+    cluster = LocalCluster(tmp_path, a=2)
+
+    @contextmanager
+    def open_cluster(*_arguments):
+        yield cluster.connection()
+
+    monkeypatch.setattr(open_module, "open_cluster", open_cluster)
+    monkeypatch.chdir(tmp_path)
+    people.write_csv("people.csv")
+    return f"sqlite:///{own_store}/runs.db"
+
+
+def fit_on_cluster(store_url, *options):
+    """The output of the runs of a fit."""
+    arguments = ["fit", "people.csv", "-t", "rich", "--on", "lab", "--folds", "2", "--epochs", "4", *options]
+    result = CliRunner().invoke(cli, arguments, obj=ExitStatus())
+    assert result.exit_code == 0, result.output
+    with closing(Store(store_url)) as store:
+        return {run.kind: "".join(text for _, text in load_output(store, run.id)) for run in find_runs(store)}
+
+
+def test_the_log_of_a_trial_is_the_output_of_its_run(local_cluster):
+    output = fit_on_cluster(local_cluster, "--trials", "1", "--repeats", "1")
+    lines = sorted(line.partition(" in ")[0] for line in output["trial"].splitlines())
+    assert lines == [f"a: network {n}: {epochs}" for n in (1, 2) for epochs in ("epoch 1", "epochs 2 to 4")]
+
+
+def test_the_log_of_a_fit_without_a_search_is_in_its_own_output(local_cluster):
+    output = fit_on_cluster(local_cluster, "--members", "2", "--hidden-sizes", "4")
+    for network in (1, 2):
+        assert f"network {network}: a: epoch 1 in" in output["fit"]
+
+
+def log(_trial, _text):
+    pass
+
 
 CNN, MLP = Spec.from_hyperparameters(kind="cnn"), Spec.from_hyperparameters(kind="mlp")
 
@@ -29,7 +73,7 @@ def test_several_machines_for_a_network_need_a_cluster_and_a_network_of_pytorch(
 
 
 def test_a_command_without_on_opens_no_cluster():
-    with Machines(None).open(MLP, print) as make_workers:
+    with Machines(None).open(MLP, print, log) as make_workers:
         assert make_workers is None
 
 
@@ -44,11 +88,11 @@ def test_workers_of_a_cluster_are_started_as_the_options_say(monkeypatch):
 
     monkeypatch.setattr(open_module, "open_cluster", open_cluster)
     monkeypatch.setattr(ray_workers, "RayWorkers", lambda *arguments: arguments)
-    with Machines("lab", 3).open(CNN, print) as make_workers:
+    with Machines("lab", 3).open(CNN, print, log) as make_workers:
         assert events == []
         make_workers(1)[2]().close()
-        cluster, notify, make_local, device, nodes_per_network = make_workers(1)
-        assert (cluster, notify, device, nodes_per_network) == (connection, print, "cpu", 3)
+        cluster, notify, make_local, *options = make_workers(1)
+        assert (cluster, notify, options) == (connection, print, ["cpu", 3, log])
         local = make_local()
         assert isinstance(local, WorkerPool)
         local.close()
@@ -69,7 +113,7 @@ def test_workers_of_this_machine_replace_those_of_a_cluster_that_is_lost_later(m
 
     monkeypatch.setattr(open_module, "open_cluster", open_cluster)
     monkeypatch.setattr(ray_workers, "RayWorkers", start)
-    with Machines("lab").open(MLP, messages.append) as make_workers:
+    with Machines("lab").open(MLP, messages.append, log) as make_workers:
         with pytest.raises(ClusterError):
             make_workers(1)
         assert make_workers(1) == "workers of lab"

@@ -170,7 +170,7 @@ def fit(exit_status: ExitStatus, /, config: str | None, **options: Any) -> None:
     pinned = pin_versions(request)
     recorder = Recorder.for_request(pinned, experiment, name=output.name, reuse=output.reuse, store=output.store)
     is_replaced, checkpoint = path.exists(), Path(output.checkpoint) if output.checkpoint else None
-    with machines.open(request.spec, notify) as make_workers:
+    with machines.open(request.spec, notify, recorder.log_trial) as make_workers:
         search = SearchOptions(started, None, write_records, checkpoint, make_workers=make_workers)
         result = fit_and_save(recorder, path, notify, search, output.by)
     _print_scores(result, output, recorder, path, trials_path)

@@ -17,6 +17,7 @@ from rosenblatt.spec.fields import DEEP_KINDS
 if TYPE_CHECKING:
     from rosenblatt.spec.spec import Spec
     from rosenblatt.tuning.ray_connection import RayConnection
+    from rosenblatt.tuning.ray_workers import TrialLog
     from rosenblatt.tuning.workers import MakeWorkers, Workers
 
 
@@ -64,8 +65,10 @@ class Machines:
             )
 
     @contextmanager
-    def open(self, spec: Spec, notify: Notify) -> Iterator[MakeWorkers | None]:
+    def open(self, spec: Spec, notify: Notify, log: TrialLog) -> Iterator[MakeWorkers | None]:
         """Yield what starts workers on the cluster, None for this machine; the cluster ends with the block.
+
+        `log` receives what the machines do with each trial.
 
         The cluster is opened when workers are first started, so that nothing is started for a table that cannot be
         used.
@@ -74,7 +77,7 @@ class Machines:
             yield None
             return
         with ExitStack() as stack:
-            yield _Cluster(self, spec.training.device, notify, stack).make_workers
+            yield _Cluster(self, spec.training.device, notify, log, stack).make_workers
 
 
 class _Cluster:
@@ -84,11 +87,12 @@ class _Cluster:
         machines: the options of the command.
         device: "cpu", or the device of PyTorch that trains.
         notify: called with each message for the user.
+        log: called with what the machines do with a trial.
         stack: closes the cluster.
     """
 
-    def __init__(self, machines: Machines, device: str, notify: Notify, stack: ExitStack) -> None:
-        self._machines, self._device, self._notify, self._stack = machines, device, notify, stack
+    def __init__(self, machines: Machines, device: str, notify: Notify, log: TrialLog, stack: ExitStack) -> None:
+        self._machines, self._device, self._notify, self._log, self._stack = machines, device, notify, log, stack
         self._connection: RayConnection | None = None
         self._has_started = False  # whether workers were started on it
 
@@ -101,7 +105,7 @@ class _Cluster:
 
         connection, n_nodes = self._open(), self._machines.nodes_per_network
         try:
-            workers = RayWorkers(connection, self._notify, make_local, self._device, n_nodes)
+            workers = RayWorkers(connection, self._notify, make_local, self._device, n_nodes, self._log)
         except ClusterError as error:
             if not self._has_started:
                 raise

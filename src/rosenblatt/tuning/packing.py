@@ -226,6 +226,7 @@ class _ResultRecord(BaseModel):
     attempt: tuple[int, int, int]
     seconds: float
     failure: str
+    output: str
     has_member: bool
     best_epoch: int = 0
     best_score: float = float("nan")
@@ -246,6 +247,11 @@ class PackedResult:
     result: WorkResult
     _record: _ResultRecord
     _arrays: Mapping[str, np.ndarray]
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs that were trained."""
+        return len(self._record.history)
 
     def install(self, item: WorkItem) -> None:
         """Give the trial of an item the member as it was trained elsewhere, and its predictions."""
@@ -313,6 +319,7 @@ def pack_results(results: Iterable[tuple[Attempt, int, WorkItem, WorkResult]]) -
             "attempt": attempt,
             "seconds": result.seconds,
             "failure": result.failure,
+            "output": result.output,
             "has_member": member is not None,
         }
         if member is not None:
@@ -350,7 +357,7 @@ def unpack_results(content: bytes) -> Sequence[PackedResult]:
     return [
         PackedResult(
             Attempt(*record.attempt),
-            WorkResult(record.attempt[0], record.attempt[1], record.seconds, record.failure),
+            WorkResult(record.attempt[0], record.attempt[1], record.seconds, record.failure, record.output),
             record,
             part,
         )

@@ -59,9 +59,11 @@ class RankWorker(NodeWorker):
         if result is None:
             try:
                 ranks = Ranks(cast("Listener", self._listener), 0, size, host, self._torch_device)
-                result = item(self._workers.stop, partial(lead, ranks=ranks, threads=self._n_cores))
+                with self._output.training(item.key):
+                    result = item(self._workers.stop, partial(lead, ranks=ranks, threads=self._n_cores))
             except RankLostError as error:
                 return str(error)
+        result = self._add_output(result)
         return Collection([attempt], result.seconds, pack_results([(attempt, n_before, item, result)]))
 
     def follow(self, content: bytes, address: tuple[str, int, str], host: str, rank: int, size: int) -> None:

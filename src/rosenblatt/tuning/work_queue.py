@@ -31,6 +31,7 @@ class WorkResult(NamedTuple):
     fold: int
     seconds: float
     failure: str  # empty if it succeeded
+    output: str = ""  # what a worker on another machine printed while it trained the item
 
 
 @dataclass(frozen=True)

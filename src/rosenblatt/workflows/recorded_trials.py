@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 import time
+from collections import deque
 from typing import Any
 
 import numpy as np
 
 from rosenblatt.models.evaluation import score_predictions
 from rosenblatt.models.metadata import TestScore
+from rosenblatt.runs.redaction import StreamRedactor
 from rosenblatt.runs.store.curves import make_points, summarize
 from rosenblatt.runs.store.records import RecordBatch
+from rosenblatt.runs.tracking.output import final_text
 from rosenblatt.runs.tracking.run import Run
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import Spec
@@ -28,6 +32,12 @@ class TrialRecorder:
         self._run, self._last_write = run, 0.0
         self._started = set[int]()  # trials whose runs have begun
         self._revision = 0  # of the search's history when it was last written
+        self._log = deque[tuple[int, float, str]]()  # trial, time and text that is not written
+        self._writer, self._n_texts = secrets.token_hex(8), 0  # that identify a text of the log
+
+    def log(self, trial: int, text: str) -> None:
+        """Record lines on a trial as its output, such as what machines did with it; may be called by any thread."""
+        self._log.append((trial, time.time(), text))
 
     def write(self, search: SearchCoordinator, at_end: bool = False) -> None:
         """Write the trials that have changed, unless the last update was just now and the search goes on."""
@@ -40,10 +50,29 @@ class TrialRecorder:
             self._add_trial(batch, search, trial)
         self._revision = search.history.revision
         self._run.put(batch)
+        self.write_log()
+
+    def write_log(self) -> None:
+        """Write the log of trials whose runs have begun."""
+        batch = RecordBatch()
+        for _ in range(len(self._log)):
+            entry = self._log.popleft()
+            trial, logged, text = entry
+            if trial not in self._started:
+                self._log.append(entry)
+                continue
+            redacted = StreamRedactor().redact(final_text(text))
+            batch.add_output(self._run_id(trial), self._writer, self._n_texts, "stdout", logged, redacted)
+            self._n_texts += 1
+        if batch:
+            self._run.put(batch)
+
+    def _run_id(self, trial: int) -> str:
+        return f"{self._run.id}-{trial}"
 
     def _add_trial(self, batch: RecordBatch, search: SearchCoordinator, trial: Trial) -> None:
         """Add the current state of a trial to a batch."""
-        run_id = f"{self._run.id}-{trial.number}"
+        run_id = self._run_id(trial.number)
         if trial.number not in self._started:
             self._started.add(trial.number)
             place = {"started": time.time(), "parent": self._run.id, "number": trial.number}

@@ -197,6 +197,13 @@ class Recorder:
         if self._trials:
             self._trials.write(search, at_end)
 
+    def log_trial(self, trial: int, text: str) -> None:
+        """Record what machines did with a trial, or with a network of a fit without a search; called by any thread."""
+        if self._trials and self.request.spec.has_search:
+            self._trials.log(trial, text)
+        elif self._trials and self.run:
+            self.run.write_output("stdout", "".join(f"network {trial + 1}: {line}\n" for line in text.splitlines()))
+
     def write_result(self, model: Model, evaluation: Evaluation) -> None:
         """Record the result: scores, curves, scores of each class, predictions on the test rows, and the model."""
         if self.run is None or self.reused:
@@ -224,6 +231,7 @@ class Recorder:
             self._state_copy.close()
         if self.run is None or self._trials is None:
             return
+        self._trials.write_log()
         self.run.finish(state, reason)
         if self.checkpoint_folder and state == "finished":
             shutil.rmtree(self.checkpoint_folder, ignore_errors=True)

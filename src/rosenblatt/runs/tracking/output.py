@@ -45,15 +45,15 @@ class OutputCapture:
                 end = len(text) if at_end else text.rfind("\n") + 1 or _end_of_word(text)
                 self._partial_lines[stream] = text[end:]
                 if end and self._n_characters < MAX_CHARACTERS:
-                    final_text = self._redactors[stream].redact(_final_text(text[:end]))
-                    final_text = final_text[: MAX_CHARACTERS - self._n_characters]
-                    self._n_characters += len(final_text)
+                    redacted = self._redactors[stream].redact(final_text(text[:end]))
+                    redacted = redacted[: MAX_CHARACTERS - self._n_characters]
+                    self._n_characters += len(redacted)
                     if self._n_characters >= MAX_CHARACTERS:
-                        final_text += (
+                        redacted += (
                             f"\n[more than {MAX_CHARACTERS:,} characters were printed; the rest is not recorded]\n"
                         )
                     batch = RecordBatch()
-                    batch.add_output(self._run, self._writer.id, self._chunk_index, stream, time.time(), final_text)
+                    batch.add_output(self._run, self._writer.id, self._chunk_index, stream, time.time(), redacted)
                     self._chunk_index += 1
                     self._writer.put(batch)
 
@@ -93,17 +93,17 @@ class Tee:
     """A stream that also passes text on to a sink."""
 
     def __init__(self, stream: TextIO, output: OutputSink, name: str) -> None:
-        self._stream, self._output, self._name = stream, output, name
+        self.stream, self._output, self._name = stream, output, name
         self.released = False
 
     def write(self, text: str) -> int:
         """Write text to the stream, and pass it on."""
         if not self.released:
             self._output.add(self._name, text)
-        return self._stream.write(text)
+        return self.stream.write(text)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.stream, name)
 
 
 def _end_of_word(line: str) -> int:
@@ -113,7 +113,7 @@ def _end_of_word(line: str) -> int:
     return line.rfind(" ") + 1 or (len(line) if len(line) > MAX_WORD_LENGTH else 0)
 
 
-def _final_text(raw: str) -> str:
+def final_text(raw: str) -> str:
     """Convert raw output to the text that remains on the screen, without colors and overwritten lines."""
     text = _ESCAPES.sub("", raw).replace("\r\n", "\n")
     if "\r" not in text:
