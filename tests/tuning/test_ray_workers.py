@@ -165,13 +165,13 @@ def test_a_machine_that_keeps_crashing_is_not_used_any_more(cluster):
 @pytest.mark.slow_cluster
 def test_workers_closed_while_they_connect_again_start_nothing_more(cluster, monkeypatch):
     processes = []
-    workers, popen = cluster.workers(), ray_workers.subprocess.Popen
+    workers, popen = cluster.workers(), driver_process.subprocess.Popen
 
     def start_silent_driver(_command, **options):
         processes.append(popen((sys.executable, "-c", "input()"), **options))
         return processes[-1]
 
-    monkeypatch.setattr(ray_workers.subprocess, "Popen", start_silent_driver)
+    monkeypatch.setattr(driver_process.subprocess, "Popen", start_silent_driver)
     (item, *_) = make_items(1, epochs=100_000)
     workers.submit(item)
     kill_driver(workers)
