@@ -11,7 +11,10 @@ def cores() -> int:
     They are limited by the affinity of the process, the CPU quota of its container, and the environment variables
     LOKY_MAX_CPU_COUNT and OMP_NUM_THREADS. joblib sets the latter in its workers, which share the cores.
     """
-    from joblib import cpu_count
+    text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    limit = int(text) if text.isdecimal() else 0
+    if limit == 1:
+        return 1
+    from joblib import cpu_count  # takes 0.1 s to import
 
-    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return min(cpu_count(), int(limit)) if limit.isdecimal() and int(limit) else int(cpu_count())
+    return min(cpu_count(), limit) if limit else int(cpu_count())

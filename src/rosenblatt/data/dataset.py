@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from scipy.sparse import csr_array, issparse
 
 from rosenblatt.data.media.columns import row_hashes
+from rosenblatt.data.sparse import is_sparse
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _SPARSE_ATTRIBUTES = ("data", "indices", "indptr")
 
@@ -54,6 +58,6 @@ def _arrays(
         return [(f"{name} {part}", np.empty(0))] if part else []
     if isinstance(part, pl.DataFrame):
         return [(f"{name} {list(part.schema.items())}", row_hashes(part))]
-    if issparse(part):
+    if is_sparse(part):
         return [(f"{name} {part.shape} {attribute}", getattr(part, attribute)) for attribute in _SPARSE_ATTRIBUTES]
     return [(name, np.asarray(part))]

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.special import bdtrc
 
 from rosenblatt.data.encoding.encoder import CategoryEncoding, NumberEncoding
 from rosenblatt.data.media.columns import MEDIA_KINDS
@@ -83,7 +82,7 @@ class Drift:
         for name, n_missing in self._n_missing.items():
             column = columns[name]
             fraction, expected = n_missing / n, (column.missing + 1) / (max(n_training, column.missing) + 2)
-            if fraction > expected + MIN_MORE_MISSING and bdtrc(n_missing - 1, n, expected) < MAX_CHANCE:
+            if fraction > expected + MIN_MORE_MISSING and _tail_probability(n_missing, n, expected) < MAX_CHANCE:
                 share = f"all {format_count(n, 'row')}" if n_missing == n else f"{fraction:.0%}"
                 in_training = f"{column.missing / n_training:.0%} in training" if column.missing else "none in training"
                 yield name, Note(text="far more missing values than in training", detail=f"{share}, {in_training}")
@@ -119,3 +118,10 @@ def _far_values(limits: tuple[float, float], values: np.ndarray) -> np.ndarray:
     """The numbers far outside a range."""
     low, high = limits
     return values[np.maximum(low - values, values - high) > FAR * (high - low)]
+
+
+def _tail_probability(count: int, n: int, fraction: float) -> float:
+    """Probability of at least `count` successes in n trials, each of which succeeds with probability `fraction`."""
+    from scipy.special import bdtrc  # takes 0.3 s to import
+
+    return float(bdtrc(count - 1, n, fraction))

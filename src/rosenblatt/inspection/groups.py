@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtri, stdtrit
 
 from rosenblatt.data.schema.cells import strip_cells
 from rosenblatt.data.schema.columns import Schema
@@ -156,6 +155,8 @@ def mean_interval(values: np.ndarray, weight: np.ndarray | None = None) -> Inter
 
     Weighted values count as their effective number (Kish 1965).
     """
+    from scipy.special import ndtri, stdtrit  # takes 0.3 s to import
+
     weight = np.ones(len(values)) if weight is None else weight
     n, mean = float(weight.sum() ** 2 / (weight**2).sum()), float(np.average(values, weights=weight))
     if np.isin(values, (0, 1)).all():

@@ -11,9 +11,9 @@ from typing import Any, Self
 import jinja2
 import numpy as np
 import polars as pl
-from scipy.sparse import issparse
 
 from rosenblatt.data.readers.frames import as_frame
+from rosenblatt.data.sparse import is_sparse
 from rosenblatt.data.tasks.forecasting import END, OFFSET
 from rosenblatt.data.tasks.task import resolve_column_name
 from rosenblatt.errors import TableError, did_you_mean, format_count, format_list, join_names
@@ -125,7 +125,7 @@ class Report:
         if model.encoder.n_sparse_columns:
             raise TableError("A report shows columns, but this model takes sparse rows as they are, without columns.")
         if not isinstance(frame, pl.DataFrame):
-            matrix = frame.toarray() if issparse(frame) else frame
+            matrix = frame.toarray() if is_sparse(frame) else frame
             frame = as_frame(matrix, [column.name for column in model.schema.columns])
         y_true, predictions = estimator._encode_target(y, frame.height, keep_classes=True), model.predict_raw(frame)
         model_scores = score_predictions(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array, issparse, vstack
 
 from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.media.columns import EncodedInputs
+from rosenblatt.data.sparse import is_sparse, stack_sparse
 from rosenblatt.data.splits import Fold
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.models.prepared import PreparedData, concatenate_data, encode_frame, encoding_key
 from rosenblatt.spec.spec import Spec
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 class FoldDatasets(NamedTuple):
@@ -63,7 +66,7 @@ class FoldPreparedData(PreparedData):
                 for encoder, fold in zip(encoders, self._folds, strict=True)
                 for part in fold
             ]
-            x = vstack(blocks, format="csr") if issparse(blocks[0]) else np.concatenate(blocks)
+            x = stack_sparse(blocks) if is_sparse(blocks[0]) else np.concatenate(blocks)
             is_regular = all(np.array_equal(encoder.spans, widest.spans) for encoder in encoders)
             encoder = widest if is_regular else Encoder(encodings=(), n_sparse_columns=widest.width)
             self._encodings[key] = encoder, x
@@ -72,7 +75,7 @@ class FoldPreparedData(PreparedData):
 
 def _widen(x: np.ndarray | csr_array | EncodedInputs, width: int) -> np.ndarray | csr_array:
     """Append features of zeros to a matrix (n, F)."""
-    if isinstance(x, csr_array):
-        return csr_array((x.data, x.indices, x.indptr), shape=(x.shape[0], width))
+    if is_sparse(x):
+        return type(x)((x.data, x.indices, x.indptr), shape=(x.shape[0], width))
     assert isinstance(x, np.ndarray)  # noqa: S101 - dense networks have no media
     return np.pad(x, ((0, 0), (0, width - x.shape[1])))

@@ -7,17 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from math import ceil
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
-from scipy.sparse import csr_array, issparse
 
 from rosenblatt.data.cores import cores
 from rosenblatt.data.encoding.encoder import CHUNK_ROWS, Encoder
 from rosenblatt.data.media.columns import EncodedInputs, media_kinds
 from rosenblatt.data.readers.frames import as_frame, as_matrix, column_names, is_frame
 from rosenblatt.data.schema.columns import Schema
+from rosenblatt.data.sparse import is_sparse
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError
 from rosenblatt.models.cell_encoder import CellEncoder, Cells
@@ -28,6 +28,9 @@ from rosenblatt.models.training_rows import TrainingRows
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.rows import DenseRows, MediaRows, Rows, SparseRows
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 ModelTask = Task | Literal["forecasting"]
 _EncodedTables = Sequence[np.ndarray | EncodedInputs]  # one for each trial
@@ -115,10 +118,10 @@ class Model(ExportMethods):
         a row does not depend on the other rows, to the last bit. Raises TableError if the rows do not fit the model.
         """
         if self.encoder.n_sparse_columns:
-            return self._predict_sparse(csr_array(frame) if isinstance(frame, np.ndarray) else frame)
+            return self._predict_sparse(_to_sparse(frame) if isinstance(frame, np.ndarray) else frame)
         if not isinstance(frame, pl.DataFrame) and self.schema.is_numeric:
             return self.predict_typed(self.schema.read_matrix(frame), threads)
-        if isinstance(frame, csr_array):
+        if is_sparse(frame):
             frame = frame.toarray()
         if isinstance(frame, np.ndarray):
             frame = as_frame(frame, [column.name for column in self.schema.columns])
@@ -213,8 +216,8 @@ class Model(ExportMethods):
 
     def _rows(self, table: Any) -> pl.DataFrame | np.ndarray | csr_array:
         """Convert a table to rows for `predict_raw`: to a matrix if its columns are numbers. Raises as `as_frame`."""
-        if issparse(table):
-            return csr_array(table)
+        if is_sparse(table):
+            return _to_sparse(table)
         if is_frame(table):
             names, inputs = column_names(table), [column.name for column in self.schema.input_columns]
             has_inputs = names == inputs or (inputs and {*inputs} <= {*table.columns})
@@ -254,6 +257,12 @@ def _concatenate_predictions(parts: list[np.ndarray]) -> np.ndarray:
         max_length = max(part.shape[1] for part in parts)
         parts = [np.pad(part, ((0, 0), (0, max_length - part.shape[1]), (0, 0))) for part in parts]
     return np.concatenate(parts)
+
+
+def _to_sparse(table: Any) -> csr_array:
+    from scipy.sparse import csr_array  # takes 0.2 s to import
+
+    return csr_array(table)
 
 
 def csr_parts(matrix: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
-from scipy.sparse import csr_array, issparse, vstack
 
 from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.encoding.encoder import MAX_BLOCK_VALUES, Encoder
 from rosenblatt.data.free_memory import free_memory
 from rosenblatt.data.media.columns import EncodedInputs, media_kinds
+from rosenblatt.data.sparse import is_sparse, stack_sparse
 from rosenblatt.data.splits import Fold, validation_folds
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError, TableError, format_list
@@ -29,6 +29,9 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.encoding import MatrixEncoder
 from rosenblatt.training.population import EpochScorer
 from rosenblatt.training.rows import DenseRows, MediaRows, Rows, SparseRows
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 ScorerFactory = Callable[[Target, np.ndarray, np.ndarray | None], EpochScorer]
 """Makes the scorer of an epoch from the target, y and weights of all rows (training rows, then validation rows)."""
@@ -153,7 +156,7 @@ def resolve_spec(spec: Spec, data: Dataset, target: Target, available_cores: int
     """
     if data.frame.shape[1] == 0:
         raise TableError("No usable input column: all are constant, identifiers, free text, or ignored.")
-    _check_implementation(spec, is_sparse=issparse(data.frame) and not data.columns)
+    _check_implementation(spec, is_sparse=is_sparse(data.frame) and not data.columns)
     media, n_numeric = media_kinds(data.frame), data.frame.shape[1]
     if isinstance(data.frame, pl.DataFrame):
         n_numeric = sum(dtype == pl.Float64 for dtype in data.frame.dtypes)
@@ -245,7 +248,7 @@ def make_rows(
     t, weight = target.encode(y), weight.astype(np.float32)
     if isinstance(x, EncodedInputs):
         return MediaRows(x.x, x.media, t, weight)
-    return SparseRows(*csr_parts(x), t, weight) if issparse(x) else DenseRows(x, t, weight, encoder.spans)
+    return SparseRows(*csr_parts(x), t, weight) if is_sparse(x) else DenseRows(x, t, weight, encoder.spans)
 
 
 class WeightScale:
@@ -278,7 +281,7 @@ def concatenate_data(data: Dataset, validation: Dataset | None) -> tuple[Any, np
     frames: list[Any] = [part.frame for part in parts]
     concatenate = pl.concat if isinstance(data.frame, pl.DataFrame) else np.concatenate
     return (
-        vstack(frames, format="csr") if issparse(data.frame) else concatenate(frames) if len(frames) > 1 else frames[0],
+        stack_sparse(frames) if is_sparse(data.frame) else concatenate(frames) if len(frames) > 1 else frames[0],
         _concatenate_targets([part.y for part in parts]),
         np.concatenate(weights),
     )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from scipy.sparse import csr_array
 
 from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.media.columns import EncodedInputs
+from rosenblatt.data.sparse import is_sparse
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError
 from rosenblatt.networks.deep import DeepArchitecture
@@ -21,6 +21,9 @@ from rosenblatt.training.backend import predict
 from rosenblatt.training.compiled.encoding import MatrixEncoder
 from rosenblatt.training.compiled.prediction import NetworkStack, can_stack
 from rosenblatt.training.rows import DenseRows, Rows
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class TrainedTrial:
 
     def encode(self, typed: pl.DataFrame | np.ndarray | csr_array) -> np.ndarray | EncodedInputs:
         """Encode rows, as `Schema.read` or `Schema.read_matrix` returns them: (n, F) float32."""
-        if isinstance(typed, csr_array):
+        if is_sparse(typed):
             typed = typed.toarray()
         return self._matrix_encoder.encode(typed) if isinstance(typed, np.ndarray) else self.encoder.encode(typed)
 

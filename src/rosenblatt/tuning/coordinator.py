@@ -27,7 +27,6 @@ from rosenblatt.tuning.plan import make_plan
 from rosenblatt.tuning.policy import Ask, Enqueue, Fail, Promote, Reject, Report, SearchPolicy, Tell
 from rosenblatt.tuning.population_based import inherit_networks, truncation_selection
 from rosenblatt.tuning.progress import SearchProgress
-from rosenblatt.tuning.samplers import Sampler
 from rosenblatt.tuning.search_state import SavedTrial, SearchState, latest_trials
 from rosenblatt.tuning.stopping import make_stopping_rule
 from rosenblatt.tuning.time_budget import TimeBudget
@@ -82,6 +81,8 @@ class SearchCoordinator:
         self._scorers: dict[str, EpochScorer] = {}
 
     def _make_policy(self) -> SearchPolicy:
+        from rosenblatt.tuning.samplers import Sampler  # loads Optuna, in 0.2 s
+
         plan = self.plan
         stopping_rule = make_stopping_rule(plan.spec.search, len(plan.rungs), plan.direction)
         if plan.uses_default_space:

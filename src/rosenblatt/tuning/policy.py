@@ -6,12 +6,14 @@ Neither of them is saved. Replaying the recorded decisions on new instances brin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from rosenblatt.tuning.samplers import Sampler
 from rosenblatt.tuning.stopping import StoppingRule
+
+if TYPE_CHECKING:
+    from rosenblatt.tuning.samplers import Sampler
 
 
 @dataclass(frozen=True)

@@ -119,18 +119,23 @@ def test_processes_that_compile_at_the_same_time_save_the_right_code(tmp_path):
 
 @pytest.mark.slow
 def test_a_function_is_compiled_again_if_one_that_it_calls_has_changed_in_another_file(tmp_path):
+    """If it has not, its machine code is loaded without what only the compiler needs, which takes long to import."""
     shutil.copy(jit_module.__file__, tmp_path)
     script = "from jit import jit\n{import_}\n\n@jit\ndef {name}(x):\n    return {value}\n"
     caller, callee = tmp_path / "caller.py", tmp_path / "callee.py"
     caller.write_text(script.format(import_="from callee import change", name="call", value="change(x) + 1"))
-    command = [sys.executable, "-c", "from caller import call; print(call(1.0), sum(call.stats.cache_hits.values()))"]
+    code = (
+        "import sys; from caller import call\n"
+        "print(call(1.0), sum(call.stats.cache_hits.values()), 'numba.typed.typeddict' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
     outputs = []
     for value in ("2 * x", "2 * x", "3 * x"):
         callee.write_text(script.format(import_="", name="change", value=value))
         run = subprocess.run(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         outputs.append(run.stdout.split())
-    assert outputs == [["3.0", "0"], ["3.0", "1"], ["4.0", "0"]]
+    assert outputs == [["3.0", "0", "True"], ["3.0", "1", "False"], ["4.0", "0", "True"]]
 
 
 def test_machine_code_of_another_version_is_removed_and_compiled_again():
@@ -140,5 +145,6 @@ def test_machine_code_of_another_version_is_removed_and_compiled_again():
     def load(*_):
         raise AttributeError("Can't get attribute 'Shape'")
 
-    assert _load_current(SimpleNamespace(flush=lambda: n_flushes.append(1)), load, ()) is None
+    cache = SimpleNamespace(_load_overload=load, flush=lambda: n_flushes.append(1))
+    assert _load_current(cache, (FLAT,), total.targetctx) is None
     assert n_flushes == [1]

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import polars as pl
 from pydantic import Field
-from scipy.sparse import csr_array
-from scipy.special import ndtri
 
 from rosenblatt.data.encoding.media_encodings import FrozenModel, ImageEncoding, SequenceEncoding, TextEncoding
 from rosenblatt.data.media.columns import EncodedInputs, medium_kind, sequences_from_column
 from rosenblatt.errors import SpecError
 from rosenblatt.spec.data import DataSpec
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 CHUNK_ROWS = 8192  # rows encoded at a time, so that the working set fits into the cache
 MAX_BLOCK_VALUES = 2**22  # numbers of a sparse matrix that are dense at a time, 32 MiB
@@ -377,4 +378,6 @@ def _fractions_below(x: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
 
 def normal_scores(fractions: np.ndarray) -> np.ndarray:
     """The values of a standard normal distribution above these fractions of it."""
+    from scipy.special import ndtri  # takes 0.3 s to import
+
     return np.asarray(ndtri(np.clip(fractions, 1e-3, 1 - 1e-3)))

@@ -6,12 +6,11 @@ The schema is inferred once (`inference.py`), from the training table, and saved
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
-from scipy.sparse import csr_array
 
 from rosenblatt.data.media.columns import MEDIA_KINDS, medium_kind, to_media_column
 from rosenblatt.data.polars_threads import require_polars
@@ -39,10 +38,14 @@ from rosenblatt.data.schema.numbers import (
 from rosenblatt.data.schema.numeric_dates import read_numeric_dates
 from rosenblatt.data.schema.part_notes import PartNotes, StrayCells
 from rosenblatt.data.schema.units import PERCENT, SECONDS
+from rosenblatt.data.sparse import is_sparse
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import TableError, did_you_mean, format_count, format_list
 
-Matrix = TypeVar("Matrix", np.ndarray, csr_array)
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    Matrix = TypeVar("Matrix", np.ndarray, csr_array)
 
 Kind = Literal[
     "number", "boolean", "category", "date", "identifier", "constant", "empty", "text", "nested", "image", "sequence"
@@ -233,7 +236,7 @@ class Schema(BaseModel):
             )
         if sum(is_input) < matrix.shape[1]:
             matrix = matrix[:, np.flatnonzero(is_input)]
-        if np.isinf(matrix.data if isinstance(matrix, csr_array) else matrix).any():
+        if np.isinf(matrix.data if is_sparse(matrix) else matrix).any():
             row, column = np.argwhere(np.isinf(matrix))[0]
             raise _infinity_error(self.input_columns[column].name, row)
         return matrix
@@ -369,7 +372,7 @@ def _infinity_error(name: str, row: int) -> TableError:
 
 def schema_from_matrix(matrix: np.ndarray | csr_array, names: Sequence[str]) -> Schema:
     """The schema of a matrix of numbers (n, columns)."""
-    if isinstance(matrix, csr_array):
+    if is_sparse(matrix):
         missing = np.bincount(matrix.indices[np.isnan(matrix.data)], minlength=len(names)).tolist()
     else:
         missing = np.isnan(matrix).sum(axis=0).tolist()

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rosenblatt.errors import ExportError, did_you_mean
-from rosenblatt.models.export.signature import FittedModel, Signature
 
-Write = Callable[[FittedModel, Signature, Path], Signature]
+if TYPE_CHECKING:
+    from rosenblatt.models.export.signature import FittedModel, Signature
+
+Write = Callable[["FittedModel", "Signature", Path], "Signature"]
 """Write a model with this signature to a file or folder, and return the signature of what was written.
 
 Raises ExportError for what the format lacks."""

@@ -29,8 +29,10 @@ MAX_FILE_BYTES = 10_000_000  # larger files are skipped
 MAX_TOTAL_BYTES = 100_000_000  # of all files of a source
 MAX_HASHED_BYTES = 1_000_000_000  # of a skipped file; a larger one is described by its size and time of modification
 _PYTHON_FOLDERS = tuple(
-    Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
+    os.path.normcase(os.path.join(sysconfig.get_path(name), ""))  # noqa: PTH118 - ends with a separator
+    for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
 )
+_PACKAGES_FOLDER = re.compile(r"[\\/](site|dist)-packages[\\/]")
 _OWN_FOLDER = Path(__file__).resolve().parents[2]
 SOURCE_SUFFIXES = re.compile(
     r"\.(py[ixw]?|pxd|ipynb|[rm]|[rq]md|jl|c|cc|cpp|cxx|hh?|hpp|cuh?|f|f90|rs|go|java|kt|scala|swift|cs|m?js|tsx?|jsx"
@@ -289,8 +291,8 @@ def _empty(root: Path) -> dict[str, Any]:
 @cache
 def is_installed(path: str | Path) -> bool:
     """Whether a module belongs to Python or to an installed package, by its absolute path."""
-    path = Path(path)
-    return bool({"site-packages", "dist-packages"} & {*path.parts}) or any(map(path.is_relative_to, _PYTHON_FOLDERS))
+    text = os.path.normcase(path)  # not a Path: this is called for a thousand modules
+    return bool(_PACKAGES_FOLDER.search(text)) or text.startswith(_PYTHON_FOLDERS)
 
 
 def _is_source_file(path: Path) -> bool:

@@ -7,6 +7,8 @@ This is the only file that uses or patches private parts of Numba, which has no 
 - `dispatcher.get_call_template`: compile functions for the types of arguments, not again for each constant.
 - `dispatcher._cache`, its `load_overload` and `save_overload`: lock the cache on disk against other processes, replace
   code of other versions of this library, and ask whether a function is already compiled.
+- `dispatcher._cache._load_overload`, `rtsys`: load machine code without `refresh`, with which `load_overload` imports
+  all that Numba can compile. That takes 0.7 s, and only a compiler needs it, which calls `refresh` itself.
 - `dispatcher._cache._cache_file._source_stamp`: compile a function again if any file of compiled code has changed, as
   it may call that code. Numba looks only at the function's own file, and calls between versions corrupt memory.
 """
@@ -29,6 +31,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.runtime import rtsys
 from numba.extending import intrinsic, overload, register_jitable
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -66,16 +69,17 @@ def _jit(function: Function, floating_point: set[str]) -> Function:
     dispatcher.get_call_template = lambda arguments, names: template(tuple(map(types.unliteral, arguments)), names)
     cache = dispatcher._cache  # noqa: SLF001 - see the docstring of this module
     cache._cache_file._source_stamp = cache._cache_file._source_stamp, _SOURCE_STAMP  # noqa: SLF001
-    load, save = cache.load_overload, cache.save_overload
-    cache.load_overload = lambda *overload: _load_current(cache, load, overload)
+    save = cache.save_overload
+    cache.load_overload = lambda signature, target: _load_current(cache, signature, target)
     cache.save_overload = lambda *overload: _save_locked(dispatcher, save, overload)
     return dispatcher
 
 
-def _load_current(cache: Any, load: Callable[..., Any], overload: tuple[Any, ...]) -> Any:
+def _load_current(cache: Any, signature: tuple[types.Type, ...], target: Any) -> Any:
     """Load machine code from disk; remove that of another version of this library."""
+    rtsys.initialize(target)  # the functions that machine code calls to allocate memory
     try:
-        return load(*overload)
+        return cache._load_overload(signature, target)  # noqa: SLF001 - see the docstring of this module
     except (AttributeError, ImportError):  # its types were renamed or moved
         cache.flush()
         return None
