@@ -2,44 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from rosenblatt.dashboard.app import Application
 from rosenblatt.dashboard.assets import load_assets
 from rosenblatt.runs.store.store import Store
-from rosenblatt.web.access import Access
-
-
-class Client:
-    """Sends requests to an application as uvicorn does, without a network."""
-
-    def __init__(self, store: Store) -> None:
-        self._asgi = Application(store, Access()).asgi
-
-    def get(self, address: str, *, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
-        path, _, query = address.partition("?")
-        given = {"host": "127.0.0.1:8765"} | headers
-        scope: dict[str, Any] = {
-            "type": "http", "method": method, "path": path, "raw_path": path.encode(), "root_path": "",
-            "query_string": query.encode(), "headers": [(k.encode(), v.encode()) for k, v in given.items()],
-            "scheme": "http", "http_version": "1.1",
-        }  # fmt: skip
-        messages = list[Any]()
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": b"", "more_body": False}
-
-        async def send(message: Any) -> None:
-            messages.append(message)
-
-        asyncio.run(self._asgi(scope, receive, send))
-        answer_headers = {k.decode().lower(): v.decode() for k, v in messages[0]["headers"]}
-        return messages[0]["status"], answer_headers, b"".join(message.get("body", b"") for message in messages)
+from tests.dashboard.clients import Client
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +51,23 @@ def test_requests_under_names_of_other_sites_are_refused(client: Client, host: s
 def test_pages_of_other_sites_and_other_methods_are_refused(client: Client):
     assert client.get("/api/runs", origin="https://evil.example")[0] == 403
     assert client.get("/api/runs", method="POST")[0] == 405
+
+
+def test_writes_need_json_of_this_site(client: Client):
+    assert client.post("/api/count-deletion", {"runs": ["x"]})[0] == 200
+    assert client.post("/api/count-deletion", {"runs": ["x"]}, origin="https://evil.example")[0] == 403
+    assert client.post("/api/count-deletion", {"runs": ["x"]}, host="evil.example")[0] == 421
+    assert client.post("/api/count-deletion", {"runs": ["x"]}, content_type="text/plain")[0] == 415
+    assert client.post("/api/count-deletion", {"runs": ["x"] * 300_000})[0] == 413
+    assert client.get("/api/delete?runs=x")[0] == 405
+
+
+def test_curves_are_answered_as_binary_and_bad_bodies_refused(client: Client):
+    body = json.dumps({"runs": ["x"], "metrics": ["loss"]}).encode()
+    status, headers, _ = client.get("/api/curves", method="POST", body=body, content_type="application/json")
+    assert (status, headers["content-type"]) == (200, "application/octet-stream")
+    assert client.post("/api/curves", {"runs": []})[0] == 422
+    assert "The body" in client.post("/api/curves", [])[1]["detail"]
 
 
 def test_the_page_may_run_scripts_of_the_server_only(client: Client):

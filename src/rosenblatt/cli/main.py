@@ -31,7 +31,7 @@ COMMANDS = {  # the module of each command
     "learn-step": "learn_step",
     "predict": "models",
     "queue": "queue",
-    "run": "runs",
+    "run": "run",
     "runs": "runs",
     "serve": "serve",
     "ui": "ui",

@@ -358,7 +358,7 @@ def _check_spec(options: Mapping[str, Any], config: str | None) -> None:
 
 
 def _check_script(arguments: Sequence[str]) -> None:
-    from rosenblatt.cli.runs import run as run_command
+    from rosenblatt.cli.run import run as run_command
 
     options = run_command.make_context("rosenblatt run", list(arguments)).params
     if not options["is_module"] and not Path(options["script"]).is_file():

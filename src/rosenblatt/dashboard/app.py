@@ -6,6 +6,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -14,11 +15,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rosenblatt.dashboard import changes, comparison
 from rosenblatt.dashboard.assets import load_assets, page_policy
 from rosenblatt.dashboard.curves import CurvesRequest, load_plot
+from rosenblatt.dashboard.details import RunQuery, load_output_end, load_run
 from rosenblatt.dashboard.endpoints import get_endpoint, post_endpoint, problem
 from rosenblatt.dashboard.field_index import FieldIndex
 from rosenblatt.dashboard.fields import FieldsQuery, load_fields
+from rosenblatt.dashboard.files import FileQuery, file_endpoint, load_preview
+from rosenblatt.dashboard.groups import GroupsQuery, load_groups
 from rosenblatt.dashboard.runs import RunsQuery, load_window
 from rosenblatt.errors import RosenblattError, StoreError
 from rosenblatt.runs.store.store import Store
@@ -42,9 +47,7 @@ class Application:
         routes = [
             Route("/", self._page),
             Route("/static/{name:path}", self._asset),
-            Route("/api/runs", get_endpoint(RunsQuery, partial(load_window, store))),
-            Route("/api/fields", get_endpoint(FieldsQuery, partial(load_fields, store, FieldIndex(store)))),
-            Route("/api/curves", post_endpoint(CurvesRequest, partial(load_plot, store)), methods=["POST"]),
+            *_make_routes(store),
         ]
         handlers: Any = {
             RequestError: _on_request_error, RosenblattError: _on_error, HTTPException: _on_http_error,
@@ -61,6 +64,39 @@ class Application:
         if asset is None:
             raise HTTPException(404)
         return Response(asset[0], media_type=asset[1])
+
+
+def _make_routes(store: Store) -> list[Route]:
+    """The paths of the API."""
+    file = "{run}/files/{hash}"
+    queries: dict[str, tuple[type[BaseModel], Any]] = {
+        "runs": (RunsQuery, load_window),
+        "fields": (FieldsQuery, partial(load_fields, index=FieldIndex(store))),
+        "groups": (GroupsQuery, load_groups),
+        "runs/{run}": (RunQuery, load_run),
+        "runs/{run}/output": (RunQuery, load_output_end),
+        f"runs/{file}/preview": (FileQuery, load_preview),
+        "source-difference": (comparison.SourceQuery, comparison.load_source_difference),
+    }
+    commands: dict[str, tuple[type[BaseModel], Any]] = {
+        "curves": (CurvesRequest, load_plot),
+        "differences": (comparison.DifferencesRequest, comparison.load_differences),
+        "importance": (comparison.ImportanceRequest, comparison.load_importance),
+        "tags": (changes.TagRequest, changes.set_tag),
+        "notes": (changes.TagRequest, changes.set_note),
+        "count-deletion": (changes.RunsRequest, changes.count_deletion),
+        "delete": (changes.RunsRequest, changes.delete_runs),
+        "stop": (changes.RunRequest, changes.stop),
+        "resume": (changes.RunRequest, changes.resume),
+    }
+    return [
+        Route(f"/api/runs/{file}", file_endpoint(store)),
+        *(Route(f"/api/{path}", get_endpoint(model, partial(act, store))) for path, (model, act) in queries.items()),
+        *(
+            Route(f"/api/{path}", post_endpoint(model, partial(act, store)), methods=["POST"])
+            for path, (model, act) in commands.items()
+        ),
+    ]
 
 
 class _Gate:

@@ -38,13 +38,13 @@ class FieldsQuery(RunsFilter):
     model_config = ConfigDict(extra="forbid")
 
 
-def load_fields(store: Store, index: FieldIndex, query: FieldsQuery) -> Fields:
+def load_fields(store: Store, query: FieldsQuery, index: FieldIndex) -> Fields:
     """Find the fields of the runs that match a filter.
 
     Args:
         store: The store.
-        index: The fields of its runs.
         query: The filter.
+        index: The fields of its runs.
 
     Returns:
         The fields, sorted by kind and name. After a start with many runs, those of the newest ones first.

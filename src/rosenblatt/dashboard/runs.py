@@ -72,7 +72,7 @@ def load_window(store: Store, query: RunsQuery) -> RunsWindow:
     Raises:
         FilterError: If the filter, the field to sort by or a column cannot be parsed.
     """
-    fields = {name: _parse_column(name) for name in dict.fromkeys(_COLUMN.findall(query.columns))}
+    fields = parse_columns(query.columns)
     if len(fields) > MAX_COLUMNS:
         raise FilterError(f"A window has at most {MAX_COLUMNS} columns, but {len(fields)} came. Request fewer.")
     _parse_column(query.sort)
@@ -96,6 +96,11 @@ def load_window(store: Store, query: RunsQuery) -> RunsWindow:
                 load = _load_attributes if group == "attribute" else _load_cells
                 columns |= load(connection, group, ids, group_fields)
     return RunsWindow(total=total, offset=query.offset, ids=list(ids), columns={name: columns[name] for name in fields})
+
+
+def parse_columns(text: str) -> dict[str, StoreField]:
+    """Parse names of fields, separated by commas. Raises FilterError."""
+    return {name: _parse_column(name) for name in dict.fromkeys(_COLUMN.findall(text))}
 
 
 def _parse_column(name: str) -> StoreField:

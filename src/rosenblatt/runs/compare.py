@@ -50,6 +50,15 @@ def compare(store: Store, first: str, second: str) -> Comparison:
     )
 
 
+def list_inputs(run: RunDetails) -> dict[str, dict[str, Any]]:
+    """The inputs of a run, by section (hyperparameters, data, environment) and name."""
+    return {
+        "hyperparameters": {name: param.value for name, param in run.params.items()},
+        "data": _data_hashes(run),
+        "environment": _flatten_environment(run),
+    }
+
+
 def diff_dicts(a: Mapping[str, Any], b: Mapping[str, Any]) -> Differences:
     """Find the names whose values differ."""
     return {name: [a.get(name), b.get(name)] for name in sorted({*a, *b}) if a.get(name) != b.get(name)}

@@ -44,6 +44,11 @@ def is_alive_here(owner: str | None) -> bool:
     return bool(owner) and str(owner).startswith(f"{_machine()}:") and not has_died(owner)
 
 
+def owner_process(owner: str) -> int:
+    """The number of the process of a token, on its machine."""
+    return int(owner.split(":")[1])
+
+
 def end_dead_runs(store: Store) -> int:
     """End the running runs whose process on this machine has ended without finishing them. Raises StoreError."""
     with store.reading() as connection:
