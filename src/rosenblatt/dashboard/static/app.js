@@ -3,12 +3,14 @@ import { h, render } from "preact";
 import htm from "htm";
 import { addressOf, route } from "./state.js";
 import { RunsPage } from "./pages/runs.js";
+import { PlaygroundPage } from "./pages/playground.js";
 
 const html = htm.bind(h);
 
 /** @type {Record<string, {title: string, component: any}>} pages by the first part of their address */
 const PAGES = {
   runs: { title: "Runs", component: RunsPage },
+  playground: { title: "Playground", component: PlaygroundPage },
 };
 
 function App() {
