@@ -54,10 +54,10 @@ from rosenblatt.runs.launch import LaunchRequest
 from rosenblatt.runs.signals import handle_signals
 from rosenblatt.runs.store import schema
 from rosenblatt.runs.store.artifacts import Artifacts
+from rosenblatt.runs.store.batches import parse_batch
 from rosenblatt.runs.store.locations import NO_STORE, store_prefixes, store_url
 from rosenblatt.runs.store.records import RecordBatch, Row
 from rosenblatt.runs.store.store import Store
-from rosenblatt.runs.tracking.spool import parse_batch
 from rosenblatt.tuning.start_marker import last_line, skip_start
 
 TRANSFER_TIMEOUT_S = 1800

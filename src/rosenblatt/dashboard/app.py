@@ -25,6 +25,7 @@ from rosenblatt.dashboard.fields import FieldsQuery, load_fields
 from rosenblatt.dashboard.files import FileQuery, file_endpoint, load_preview
 from rosenblatt.dashboard.groups import GroupsQuery, load_groups
 from rosenblatt.dashboard.playground import playground_routes
+from rosenblatt.dashboard.recording import recording_routes
 from rosenblatt.dashboard.runs import RunsQuery, load_window
 from rosenblatt.errors import RosenblattError, StoreError
 from rosenblatt.runs.store.store import Store
@@ -50,6 +51,7 @@ class Application:
             Route("/static/{name:path}", self._asset),
             *_make_routes(store),
             *playground_routes(),
+            *recording_routes(store),
         ]
         handlers: Any = {
             RequestError: _on_request_error, RosenblattError: _on_error, HTTPException: _on_http_error,

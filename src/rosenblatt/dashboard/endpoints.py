@@ -36,10 +36,7 @@ def post_endpoint(body_class: type[Model], act: Callable[[Model], BaseModel | by
     """
 
     async def endpoint(request: Request) -> Response:
-        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if content_type != JSON:
-            raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type must be {JSON}.")
-        body = _validate(body_class, await _read_body(request))
+        body = _validate(body_class, await read_body(request))
         answer = await asyncio.to_thread(lambda: _dump(act(body)))
         return Response(answer, media_type=BINARY if isinstance(answer, bytes) else JSON)
 
@@ -55,13 +52,17 @@ def _dump(answer: BaseModel | bytes) -> str | bytes:
     return answer if isinstance(answer, bytes) else answer.model_dump_json()
 
 
-async def _read_body(request: Request) -> bytes:
+async def read_body(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+    """The body of a request with JSON. Raises RequestError if it has another type, or is too large."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != JSON:
+        raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type must be {JSON}.")
     chunks, size = list[bytes](), 0
     async for chunk in request.stream():
         chunks.append(chunk)
         size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            detail = f"The body must have at most {MAX_BODY_BYTES:,} bytes. Send fewer items at a time."
+        if size > max_bytes:
+            detail = f"The body must have at most {max_bytes:,} bytes. Send fewer items at a time."
             raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
     return b"".join(chunks)
 

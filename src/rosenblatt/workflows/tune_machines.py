@@ -9,8 +9,8 @@ from queue import Empty
 from typing import Any
 
 from rosenblatt.errors import Notify, RosenblattError, StoreError
+from rosenblatt.runs.store.batches import parse_batch
 from rosenblatt.runs.store.records import RecordBatch
-from rosenblatt.runs.tracking.spool import parse_batch
 from rosenblatt.training.workers import POLL_INTERVAL_S
 from rosenblatt.tuning.ray_trial_workers import RayTrialWorkers
 from rosenblatt.tuning.trial_messages import (

@@ -12,15 +12,23 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from rosenblatt.errors import Notify, StorageError, StoreError, StoreUnavailableError
-from rosenblatt.runs.store.locations import artifact_address, data_home, database_file, is_sqlite_file, public_address
+from rosenblatt.runs.store.locations import (
+    artifact_address,
+    data_home,
+    database_file,
+    is_remote,
+    is_sqlite_file,
+    public_address,
+)
 from rosenblatt.runs.store.places import Bucket, ContentFile, Place, file_hash, join_address, open_place
 from rosenblatt.runs.store.private_files import PrivateFolder, open_spool
 
 if TYPE_CHECKING:
-    from rosenblatt.runs.store.store import Store
+    from rosenblatt.runs.store.record_store import RecordStore
+    from rosenblatt.runs.store.remote_store import RemoteStore
 
 GRACE_SECONDS = 3600.0  # how long a new file is kept even if no run refers to it yet
 _HASH = re.compile("[0-9a-f]{64}")
@@ -65,7 +73,7 @@ class Artifacts:
         store: The store; None if it cannot be reached, so that files wait in its spool.
     """
 
-    def __init__(self, url: str, store: Store | None) -> None:
+    def __init__(self, url: str, store: RecordStore | None) -> None:
         self._url, self._store = url, store
 
     def store_file(self, path: Path) -> StoredFile:
@@ -168,7 +176,7 @@ class Artifacts:
         """
         folder = self.folder / "artifacts"
         n_removed = n_kept = 0
-        places = {self._own_place(): folder.is_symlink()}
+        places = {self.own_place(): folder.is_symlink()}
         if artifact_address():
             places[self._current_place()] = True
         for place, is_shared in places.items():
@@ -206,7 +214,7 @@ class Artifacts:
     def _current_place(self) -> Place:
         """The place in which files are stored now. Raises StoreError if it depends on a store that is not there."""
         address = artifact_address()
-        return open_place(join_address(address, self._store_id())) if address else self._own_place()
+        return open_place(join_address(address, self._store_id())) if address else self.own_place()
 
     @property
     def folder(self) -> Path:
@@ -235,13 +243,15 @@ class Artifacts:
         part = f"{self._store_id()}/state/{run_id}".rstrip("/")
         return Bucket(join_address(address, part)) if "://" in address else None
 
-    def _own_place(self) -> Place:
-        """The place in the folder of the store."""
+    def own_place(self) -> Place:
+        """The place in the folder of the store, or of that behind HTTP."""
+        if is_remote(self._url):
+            return cast("RemoteStore", self._require_store())
         return open_place(str(self.folder / "artifacts"))
 
     def _list_places(self, root: str) -> Iterator[Place]:
         """The places in which a file that was stored in a root may be, likely ones first."""
-        yield self._own_place()
+        yield self.own_place()
         address = artifact_address()
         if root:
             full_root = address if public_address(address) == root else root
@@ -251,9 +261,12 @@ class Artifacts:
             yield self._current_place()
 
     def _store_id(self) -> str:
+        return self._require_store().id
+
+    def _require_store(self) -> RecordStore:
         if self._store is None:
             raise StoreUnavailableError("the store cannot be reached")
-        return self._store.id
+        return self._store
 
 
 def _find_unused(place: Place, used: set[str]) -> list[str]:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError
 
 from rosenblatt.errors import StoreError, StoreUnavailableError
 from rosenblatt.runs.redaction import redact
-from rosenblatt.runs.store.locations import STORE_FOLDER, database_file, is_sqlite_file, store_name
+from rosenblatt.runs.store.locations import STORE_FOLDER, database_file, is_remote, is_sqlite_file, store_name
 from rosenblatt.runs.store.permissions import create_file, make_store_folder
 
 BUSY_TIMEOUT = 10.0  # seconds to wait while another process writes
@@ -60,9 +60,15 @@ def make_engine(url: str, create: bool) -> Engine:
     """Make the engine for a store. Raises StoreError."""
     if is_sqlite_file(url):
         return _make_sqlite_engine(url, create)
+    if is_remote(url):
+        raise StoreError(
+            f"Runs can be recorded in {redact_url(url)}, but not read from there. Open the address in a browser, or "
+            "run the command on the machine of the store."
+        )
     if not url.startswith("postgresql://"):
         raise StoreError(
-            f"{redact_url(url)} is not the address of a store. Give a folder, or postgresql://USER@HOST/DATABASE."
+            f"{redact_url(url)} is not the address of a store. Give a folder, postgresql://USER@HOST/DATABASE, or "
+            "https://HOST:PORT of a dashboard."
         )
     if _AMBIGUOUS_PASSWORD.match(url):
         raise StoreError(

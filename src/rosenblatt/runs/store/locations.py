@@ -22,8 +22,8 @@ def store_url(name: str | None = None, start: Path | None = None) -> str | None:
     """Find the address of the store; None if nothing is to be recorded.
 
     Args:
-        name: A folder, an address of PostgreSQL, or "none"; by default `ROSENBLATT_STORE`, or else the nearest
-            `.rosenblatt/` folder, searched upwards from `start`, or a new one there.
+        name: A folder, an address of PostgreSQL or of a dashboard, or "none"; by default `ROSENBLATT_STORE`, or else
+            the nearest `.rosenblatt/` folder, searched upwards from `start`, or a new one there.
         start: The folder to start from; by default the working folder.
 
     Raises:
@@ -47,6 +47,11 @@ def store_url(name: str | None = None, start: Path | None = None) -> str | None:
 def is_sqlite_file(url: str) -> bool:
     """Whether a store is a SQLite file."""
     return url.startswith(_SQLITE)
+
+
+def is_remote(url: str) -> bool:
+    """Whether a store is reached over HTTP: runs can be recorded there, but not read."""
+    return url.startswith(("https://", "http://"))
 
 
 def database_file(url: str) -> Path:

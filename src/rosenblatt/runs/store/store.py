@@ -82,6 +82,10 @@ class Store:
         """Close all connections."""
         self.engine.dispose()
 
+    def forget_connections(self) -> None:
+        """Leave the connections to the process that opened them, after a fork."""
+        self.engine.dispose(close=False)
+
     @cached_property
     def id(self) -> str:
         """The random id that the store got when it was created. Raises StoreError."""
@@ -149,6 +153,13 @@ class Store:
         with self.reading() as connection:
             query = schema.log_query(schema.log_segments.c.id).where(schema.point_logs.c.run == run).limit(1)
             return connection.execute(query).scalar() is not None
+
+    def move_points(self, run: str, writer: str | None = None) -> None:
+        """Move points of a run, of one or all of its writers, from its log to chunks; see `point_log`."""
+        if self.has_log(run):
+            from rosenblatt.runs.store.point_log import move_to_chunks  # loads NumPy
+
+            move_to_chunks(self, run, writer)
 
     def load_state(self, run: str) -> tuple[str, str | None]:
         """Load the state and reason of a run; the state is "" if it was deleted. Raises StoreError."""

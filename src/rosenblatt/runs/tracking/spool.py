@@ -6,7 +6,6 @@ content has just been created, or delivered and not yet removed.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import socket
@@ -19,11 +18,11 @@ from typing import Any
 from rosenblatt.errors import Notify, StorageError, StoreError, StoreUnavailableError
 from rosenblatt.runs.capture.environment import user_name
 from rosenblatt.runs.store.artifacts import Artifacts
+from rosenblatt.runs.store.batches import format_rows, parse_batch
 from rosenblatt.runs.store.file_lock import lock_file
 from rosenblatt.runs.store.private_files import PrivateFolder, open_spool
+from rosenblatt.runs.store.record_store import RecordStore
 from rosenblatt.runs.store.records import Row
-from rosenblatt.runs.store.row_checks import check_rows
-from rosenblatt.runs.store.store import Store
 
 SPOOL_SUFFIX, REJECTED_SUFFIX = ".spool", ".rejected"
 REMOTE_TIMEOUT = 3600.0  # seconds without changes after which a file of another machine is delivered
@@ -51,7 +50,7 @@ class Spool:
         else:
             _append(self._descriptor, line)
 
-    def deliver(self, store: Store, notify: Notify = print) -> None:
+    def deliver(self, store: RecordStore, notify: Notify = print) -> None:
         """Write all batches to the store and remove the file. Raises StoreUnavailableError."""
         if self._folder and self._descriptor is not None:
             _deliver(self._folder, self._name, self._descriptor, store, notify)
@@ -70,7 +69,7 @@ class Spool:
             self._folder = None
 
 
-def deliver_all(store: Store, notify: Notify = print) -> None:
+def deliver_all(store: RecordStore, notify: Notify = print) -> None:
     """Deliver records and files that ended processes left for a store, as far as possible; `notify` gets problems."""
     with suppress(StoreError):  # it cannot be written
         try:
@@ -80,7 +79,7 @@ def deliver_all(store: Store, notify: Notify = print) -> None:
             notify(f"waiting records are not delivered: {error}.")
 
 
-def deliver_pending(store: Store, notify: Notify = print) -> int:
+def deliver_pending(store: RecordStore, notify: Notify = print) -> int:
     """Deliver the records of ended processes; returns the number of batches.
 
     Raises:
@@ -116,18 +115,7 @@ def pending_files(url: str, suffix: str = SPOOL_SUFFIX) -> list[Path]:
 
 def format_batch(rows: Mapping[str, Sequence[Row]]) -> bytes:
     """Format a batch as a line of a spool."""
-    batch = {"writer": _describe_process(), "rows": rows}
-    return json.dumps(batch, default=_encode_bytes, ensure_ascii=True).encode() + b"\n"
-
-
-def parse_batch(line: bytes) -> dict[str, list[Row]]:
-    """Read a line of a spool. Raises StoreError if it has other than the tables, columns and types of a store."""
-    try:
-        rows = json.loads(line, object_hook=_decode_bytes)["rows"]
-        check_rows(rows)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise StoreError(f"it is no batch of records ({error})") from error
-    return dict(rows)
+    return format_rows(rows, writer=_describe_process()) + b"\n"
 
 
 def _describe_process() -> dict[str, Any]:
@@ -180,7 +168,7 @@ def _lock_ended(descriptor: int) -> bool:
     return is_own or time.time() - info.st_mtime > REMOTE_TIMEOUT
 
 
-def _deliver(folder: PrivateFolder, name: str, descriptor: int, store: Store, notify: Notify) -> int:
+def _deliver(folder: PrivateFolder, name: str, descriptor: int, store: RecordStore, notify: Notify) -> int:
     """Write all batches of a file and empty it; batches that are rejected are kept in another file.
 
     An incomplete last line was never acknowledged, and is ignored.
@@ -214,13 +202,3 @@ def _keep_rejected(folder: PrivateFolder, name: str, lines: list[bytes]) -> None
     with os.fdopen(descriptor, "r+b", buffering=0) as file:
         existing = set(file.read().splitlines(keepends=True))
         _append(descriptor, b"".join(line for line in lines if line not in existing))
-
-
-def _encode_bytes(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return {"base64": base64.b64encode(value).decode()}
-    raise TypeError(f"{type(value).__name__} is not plain data")
-
-
-def _decode_bytes(value: dict[str, Any]) -> Any:
-    return base64.b64decode(value["base64"], validate=True) if value.keys() == {"base64"} else value

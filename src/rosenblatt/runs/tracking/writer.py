@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 from rosenblatt.errors import Notify, StorageError, StoreError, StoreUnavailableError
 from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.owners import new_owner
+from rosenblatt.runs.store.record_store import RecordStore, open_record_store
 from rosenblatt.runs.store.records import RecordBatch, Row
-from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.fork import flush_after_tasks, is_child, reset_after_fork, wait_before_fork
 from rosenblatt.runs.tracking.spool import Spool, deliver_all
 
@@ -57,11 +57,11 @@ class Writer:
         self.lock = threading.RLock()
         self._owners: dict[str, str] = {}  # by run, of runs that this process did not begin
         self._notify = notify or (lambda message: print(f"rosenblatt: {message}", file=sys.stderr))
-        self._store: Store | None = None
+        self._store: RecordStore | None = None
         self._unavailable_since: float | None = None
         self._next_attempt = 0.0
         try:
-            self._store = Store(url)
+            self._store = open_record_store(url)
             deliver_all(self._store, self._notify)
         except StoreUnavailableError as error:
             self._mark_unavailable(error)
@@ -95,7 +95,7 @@ class Writer:
     def reset_in_child(self) -> None:
         """Become a new writer in a forked child, with its own thread and connections."""
         if self._store is not None:
-            self._store.engine.dispose(close=False)
+            self._store.forget_connections()
         runs = dict(self._heartbeats)
         self._owners |= {run: self._owners.get(run, self.owner) for run in runs}
         self.owner = new_owner()
@@ -105,7 +105,7 @@ class Writer:
         flush_after_tasks(self._flush_task)
 
     @property
-    def store(self) -> Store | None:
+    def store(self) -> RecordStore | None:
         """The store; None before it could be reached."""
         return self._store
 
@@ -144,7 +144,7 @@ class Writer:
         Raises:
             StoreError: If the store cannot be reached.
         """
-        store = self._store or Store(self.url)
+        store = self._store or open_record_store(self.url)
         if not store.take_over(run, self.owner):
             return False
         with self.lock:
@@ -296,10 +296,7 @@ class Writer:
         if self._store is None or self._unavailable_since is not None or self._spool.path is not None:
             return False
         try:
-            if self._store.has_log(run):
-                from rosenblatt.runs.store.point_log import move_to_chunks
-
-                move_to_chunks(self._store, run, writer)
+            self._store.move_points(run, writer)
         except StoreUnavailableError:
             return False
         except StoreError as error:
@@ -312,7 +309,7 @@ class Writer:
             return False
         try:
             if self._store is None:
-                self._store = Store(self.url)
+                self._store = open_record_store(self.url)
             if self._unavailable_since is not None or self._spool.path is not None:
                 self._spool.deliver(self._store, self._notify)
             ignored_runs = self._write_rows(self._store, rows)
@@ -328,7 +325,7 @@ class Writer:
             self._ignore_run(self._store, run)
         return True
 
-    def _ignore_run(self, store: Store, run: str) -> None:
+    def _ignore_run(self, store: RecordStore, run: str) -> None:
         """Record nothing more of a run that was deleted or taken over, and say so, but not for each trial of it."""
         self._heartbeats.pop(run, None)
         self.ignored_runs[run] = TAKEN_OVER if store.has_run(run) else DELETED
@@ -337,7 +334,7 @@ class Writer:
                 f"run {run} was {self.ignored_runs[run]} while it was written; its further records are ignored"
             )
 
-    def _write_rows(self, store: Store, rows: dict[str, list[Row]]) -> set[str]:
+    def _write_rows(self, store: RecordStore, rows: dict[str, list[Row]]) -> set[str]:
         """Write a batch; if the database rejects it, write it record by record; return the runs that are ignored."""
         try:
             return store.write(rows, is_alive=True)
