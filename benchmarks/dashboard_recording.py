@@ -36,16 +36,19 @@ with rosenblatt.track("recording", name=f"client-{number}") as run:
     for step in range(points):
         run.log({"loss": float(step), "auc": 1.0 / (step + 1)}, step)
 """
+TOKEN = "token-of-the-benchmark"
 PAUSE_S = 1.0  # between two kills of the server, and until it is started again
 
 
 def start_server(folder: Path, port: int) -> subprocess.Popen[bytes]:
     """Start the command, and wait until it answers."""
+    (folder / "token").write_text(TOKEN)
     command = [sys.executable, "-m", "rosenblatt", "ui", "--store", str(folder / "runs.db"), "--port", str(port)]
-    server = subprocess.Popen([*command, "--no-open"], stdout=subprocess.DEVNULL)
+    command += ["--no-open", "--token-file", str(folder / "token")]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     while True:
         try:
-            urlopen(f"http://127.0.0.1:{port}/api/store").close()
+            urlopen(f"http://127.0.0.1:{port}/static/login.js").close()
         except URLError:
             time.sleep(0.02)
         else:
@@ -60,6 +63,7 @@ def measure(n_clients: int, n_points: int, n_kills: int) -> dict[str, Any]:
         Store(f"sqlite:///{folder}/runs.db").close()
         server = start_server(folder, port)
         environment = os.environ | {"ROSENBLATT_STORE": f"http://127.0.0.1:{port}", "ROSENBLATT_SPOOL": f"{name}/spool"}
+        environment["ROSENBLATT_TOKEN"] = TOKEN
         started = time.perf_counter()
         clients = [
             subprocess.Popen([sys.executable, "-c", CLIENT, str(number), str(n_points)], env=environment, cwd=folder)

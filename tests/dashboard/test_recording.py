@@ -27,9 +27,13 @@ from rosenblatt.web.access import Access
 from tests.dashboard.servers import running_dashboard
 from tests.waiting import wait_until
 
+TOKEN = "token-of-those-who-record"
+ACCESS = Access(TOKEN)
+
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROSENBLATT_TOKEN", TOKEN)
     monkeypatch.setenv("ROSENBLATT_SPOOL", str(tmp_path / "spool"))
     with closing(Store(f"sqlite:///{tmp_path}/runs.db")) as store:
         yield store
@@ -37,7 +41,8 @@ def store(tmp_path, monkeypatch):
 
 @pytest.fixture
 def client(store):
-    return TestClient(Application(store, Access()).asgi, base_url="http://localhost")
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    return TestClient(Application(store, ACCESS).asgi, base_url="http://localhost", headers=headers)
 
 
 def begin(url, run_id):
@@ -47,7 +52,7 @@ def begin(url, run_id):
 
 
 def test_a_run_is_recorded_as_on_this_machine(store, tmp_path):
-    with running_dashboard(store) as port:
+    with running_dashboard(store, access=ACCESS) as port:
         url = f"http://127.0.0.1:{port}"
         run = begin(url, "a" * 32)
         for step in range(1000):
@@ -70,7 +75,7 @@ def test_a_run_is_recorded_as_on_this_machine(store, tmp_path):
 def test_nothing_is_lost_while_the_server_is_ended_and_started_again(store, monkeypatch):
     monkeypatch.setattr(writer_module, "RETRY_INTERVAL", 0.05)
     n_clients, n_points, is_over = 4, 3000, Event()
-    with running_dashboard(store) as port:
+    with running_dashboard(store, access=ACCESS) as port:
         url = f"http://127.0.0.1:{port}"
         runs = [begin(url, f"{number:032x}") for number in range(n_clients)]
 
@@ -84,12 +89,12 @@ def test_nothing_is_lost_while_the_server_is_ended_and_started_again(store, monk
     for thread in threads:
         thread.start()
     for _ in range(3):  # on, and off, while they log
-        with running_dashboard(store, port):
+        with running_dashboard(store, port, ACCESS):
             is_over.wait(0.3)
         is_over.wait(0.2)
     for thread in threads:
         thread.join()
-    with running_dashboard(store, port):
+    with running_dashboard(store, port, ACCESS):
         for run in runs:
             run.finish()
         wait_until(lambda: get_writer(url).flush() and not pending_files(url), description="all to be delivered")
@@ -131,6 +136,18 @@ def test_what_is_no_batch_is_refused(client, content):
 
 def test_records_of_another_type_of_content_are_refused(client):
     assert client.post(f"{PATH}/records", content=b"{}", headers={"Content-Type": "text/plain"}).status_code == 415
+
+
+def test_nobody_records_without_a_token(store):
+    client = TestClient(Application(store, Access()).asgi, base_url="http://localhost")
+    answer = client.post(f"{PATH}/records", json={"rows": {}})
+    assert (answer.status_code, "--token-file" in answer.json()["detail"]) == (403, True)
+
+
+@pytest.mark.parametrize("path", ["/api/stop", "/api/resume"])
+def test_who_may_record_starts_and_stops_no_process(client, path):
+    answer = client.post(path, json={"run": "a" * 32})
+    assert (answer.status_code, "in a terminal" in answer.json()["detail"]) == (403, True)
 
 
 def test_a_file_must_have_the_hash_of_its_name(store, client):

@@ -79,7 +79,7 @@ def test_the_link_with_the_token_signs_in_and_leaves_no_trace(tmp_path):
         open_page(tmp_path / "browser") as page,
     ):
         page.open(f"http://127.0.0.1:{port}/#token={WRITE}")
-        page.wait_for("document.querySelector('.grid') || document.body.innerText.includes('No runs')")
+        page.wait_for("document.querySelector('.grid') || document.body?.innerText.includes('No runs')")
         assert "token" not in page.evaluate("location.href")
         assert page.evaluate("document.cookie") == ""
         assert page.evaluate("fetch('/api/session', { method: 'DELETE' }).then(r => r.status)") == 204

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import ssl
-import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -14,10 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from rosenblatt.errors import ServingError
-from rosenblatt.serving.server import ServerOptions, check_exposure
 from tests.serving.people_model import ROW, make_model, save
 from tests.serving.servers import BODY, post, start
+from tests.web.certificates import make_certificates
 
 TOKEN = "secret-token-of-tests"
 
@@ -124,21 +122,6 @@ def test_a_killed_server_leaves_its_port_to_the_next_one(tmp_path):
         assert post(ready["address"]) == answer
 
 
-def make_certificates(folder):
-    """A certificate authority, and a certificate of localhost that it signed, with its key."""
-
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    new_key = "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"
-    openssl("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Tests", "-days", "2")
-    openssl("req", *new_key, "-keyout", "key.pem", "-out", "request.pem", "-subj", "/CN=localhost")
-    (folder / "names").write_text("subjectAltName=DNS:localhost")
-    signer = "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names", "-days", "2"
-    openssl("x509", "-req", "-in", "request.pem", *signer, "-out", "cert.pem")
-    return folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
-
-
 @pytest.mark.slow
 def test_clients_check_the_certificate_and_the_server_the_token(tmp_path):
     authority, certificate, key = make_certificates(tmp_path)
@@ -175,13 +158,3 @@ def test_a_port_that_is_taken_and_files_that_are_missing_are_one_sentence(run, t
     key = str(tmp_path / "key.pem")
     status, _, error = run("serve", path, "--port", "0", "--tls-cert", path, "--tls-key", key)
     assert (status, "The certificate or its key cannot be used" in error) == (2, True)
-
-
-def test_other_addresses_need_tls_or_a_proxy_that_is_named():
-    with pytest.raises(ServingError, match="--tls-cert and --tls-key, or --insecure-no-tls"):
-        check_exposure(ServerOptions("0.0.0.0"), is_plain_allowed=False)
-    with pytest.raises(ServingError, match="belong together"):
-        check_exposure(ServerOptions(certificate="a.pem"), is_plain_allowed=False)
-    check_exposure(ServerOptions("0.0.0.0"), is_plain_allowed=True)
-    check_exposure(ServerOptions("0.0.0.0", certificate="a.pem", key="b.pem"), is_plain_allowed=False)
-    check_exposure(ServerOptions("localhost"), is_plain_allowed=False)

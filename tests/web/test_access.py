@@ -1,15 +1,15 @@
 import pytest
 
 from rosenblatt.errors import ServingError
-from rosenblatt.web.access import Access, check_access, is_loopback, make_token, read_token
+from rosenblatt.web.access import Access, check_access, find_role, is_loopback, make_token, read_token
 from rosenblatt.web.errors import RequestError
 
 LOCAL, PUBLIC = Access(), Access("secret-token-of-tests", is_loopback=False, host_names=frozenset({"models.example"}))
 
 
-def status(access, path="/predict", **headers):
+def status(access, **headers):
     try:
-        check_access(access, path, {"host": "localhost:8000", **headers})
+        check_access(access, {"host": "localhost:8000", **headers})
     except RequestError as error:
         return int(error.status)
     return 200
@@ -49,10 +49,26 @@ def test_requests_without_the_token_are_refused(given):
     assert status(PUBLIC, host="models.example", authorization=given) == 401
 
 
-def test_probes_and_the_page_need_no_token():
-    assert {path: status(PUBLIC, path, host="models.example") for path in ("/healthz", "/readyz", "/", "/metrics")} == {
-        "/healthz": 200, "/readyz": 200, "/": 200, "/metrics": 401,
-    }  # fmt: skip
+def test_what_is_open_needs_no_token():
+    assert check_access(PUBLIC, {"host": "models.example"}, is_open=True) == "none"
+    with pytest.raises(RequestError):
+        check_access(PUBLIC, {"host": "models.example"})
+
+
+def test_a_second_token_may_only_look():
+    access = Access("token-of-those-who-write", "token-of-those-who-read")
+    roles = {
+        token: check_access(access, {"host": "localhost", "authorization": f"Bearer {token}"}, is_open=True)
+        for token in (access.token, access.read_token, "another-token", "")
+    }
+    assert list(roles.values()) == ["write", "read", "none", "none"]
+    cookie = f"other=1; rosenblatt_token={access.read_token}"
+    assert check_access(access, {"host": "localhost", "cookie": cookie}) == "read"
+    assert find_role(Access("only-one-token-here"), "") == "none"
+
+
+def test_without_a_token_all_of_this_machine_may_write():
+    assert check_access(LOCAL, {"host": "localhost"}) == "write"
 
 
 def test_tokens_are_long_and_read_from_files(tmp_path):

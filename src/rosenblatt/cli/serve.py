@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rosenblatt.cli.options import shared_options
+from rosenblatt.cli.server_options import Listening, server_options
 from rosenblatt.errors import ServingError
 
 if TYPE_CHECKING:
@@ -16,27 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
-              help="Address to listen on. Others than this machine's own need a token and TLS.")  # fmt: skip
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 for a free one.")
-@click.option(
-    "--token-file",
-    metavar="FILE",
-    help="File of the token that requests must carry.  [default: a new token, unless the host is loopback]",
-)
-@click.option("--tls-cert", metavar="FILE.pem", help="TLS certificate with its chain.")
-@click.option("--tls-key", metavar="FILE.pem", help="Private key of the certificate.")
-@click.option(
-    "--insecure-no-tls",
-    is_flag=True,
-    help="Listen on other addresses without TLS, because a proxy in front of the server encrypts.",
-)
-@click.option(
-    "--allow-host",
-    multiple=True,
-    metavar="NAME",
-    help="Name by which requests may address the server, such as that of a proxy. Repeat it for several.",
-)
+@server_options(port=8000)
 @click.option("--max-body-mb", default=32.0, show_default=True, type=click.FloatRange(0, 4096, min_open=True),
               help="Size of the largest request, in megabytes.")  # fmt: skip
 @click.option("--batch-rows", default=1024, show_default=True, type=click.IntRange(1),
@@ -71,26 +52,18 @@ def serve(models: tuple[str, ...], as_json: bool, log_format: Any, **options: An
 
 
 def _make_options(
-    host: str, port: int, token_file: str | None, tls_cert: str | None, tls_key: str | None, **others: Any
+    max_body_mb: float, batch_rows: int, timeout: float, threads: int | None, **listening: Any
 ) -> ServerOptions:
     """The options of the server. Raises ServingError if it would be exposed without protection."""
-    from rosenblatt.serving.server import ServerOptions, check_exposure
+    from rosenblatt.serving.server import ServerOptions
     from rosenblatt.serving.settings import Limits
-    from rosenblatt.web.access import Access, is_loopback, make_token, read_token
 
-    token = read_token(token_file) if token_file else ""
-    names = frozenset(name.lower() for name in others["allow_host"])
-    limits = Limits(
-        body_bytes=int(others["max_body_mb"] * 1e6), batch_rows=others["batch_rows"],
-        answer_timeout_s=others["timeout"], threads=others["threads"],
-    )  # fmt: skip
-    options = ServerOptions(host, port, tls_cert, tls_key, limits=limits)
-    check_exposure(options, is_plain_allowed=others["insecure_no_tls"])
-    if not token and not is_loopback(host):
-        token = make_token()
-        click.echo(f"token, shown once: {token}\nrequests need it: Authorization: Bearer TOKEN", err=True)
-    access = Access(token, is_loopback(host), names)
-    return ServerOptions(host, port, tls_cert, tls_key, access, limits)
+    where = Listening(**listening)
+    access = where.access()
+    if access.token and not where.token_file:
+        click.echo(f"token, shown once: {access.token}\nrequests need it: Authorization: Bearer TOKEN", err=True)
+    limits = Limits(body_bytes=int(max_body_mb * 1e6), batch_rows=batch_rows, answer_timeout_s=timeout, threads=threads)
+    return ServerOptions(where.host, where.port, where.tls_cert, where.tls_key, access, limits)
 
 
 def _print_ready(ready: Ready, as_json: bool) -> None:

@@ -25,14 +25,16 @@ from rosenblatt.dashboard.fields import FieldsQuery, load_fields
 from rosenblatt.dashboard.files import FileQuery, file_endpoint, load_preview
 from rosenblatt.dashboard.groups import GroupsQuery, load_groups
 from rosenblatt.dashboard.playground import playground_routes
-from rosenblatt.dashboard.recording import recording_routes
+from rosenblatt.dashboard.recording import Recording
 from rosenblatt.dashboard.runs import RunsQuery, load_window
+from rosenblatt.dashboard.session import LOGIN_POLICY, check_role, is_open, session_routes
 from rosenblatt.errors import RosenblattError, StoreError
 from rosenblatt.runs.store.store import Store
 from rosenblatt.web.access import Access, check_access
 from rosenblatt.web.errors import RequestError
 
 SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
+ROLE = "rosenblatt.role"  # of the sender, in the scope of a request
 
 
 class Application:
@@ -51,7 +53,8 @@ class Application:
             Route("/static/{name:path}", self._asset),
             *_make_routes(store),
             *playground_routes(),
-            *recording_routes(store),
+            *Recording(store).routes(),
+            *session_routes(access),
         ]
         handlers: Any = {
             RequestError: _on_request_error, RosenblattError: _on_error, HTTPException: _on_http_error,
@@ -59,7 +62,11 @@ class Application:
         }  # fmt: skip
         self.asgi = _Gate(Starlette(routes=routes, exception_handlers=handlers), access)
 
-    async def _page(self, _: Request) -> Response:
+    async def _page(self, request: Request) -> Response:
+        if request.scope[ROLE] == "none":
+            content, media_type = self._assets["login.html"]
+            headers = {"Content-Security-Policy": LOGIN_POLICY}
+            return Response(content, HTTPStatus.UNAUTHORIZED, headers, media_type)
         content, media_type = self._assets["index.html"]
         return Response(content, media_type=media_type, headers={"Content-Security-Policy": self._page_policy})
 
@@ -104,7 +111,7 @@ def _make_routes(store: Store) -> list[Route]:
 
 
 class _Gate:
-    """An ASGI application around that of the endpoints: checks Host and Origin, and adds security headers."""
+    """An ASGI application around that of the endpoints: checks who sends a request, and adds security headers."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app, self._access = app, access
@@ -119,7 +126,9 @@ class _Gate:
             await send(message)
 
         try:
-            check_access(self._access, scope["path"], Headers(scope=scope))
+            path = scope["path"]
+            scope[ROLE] = check_access(self._access, Headers(scope=scope), is_open=is_open(path))
+            check_role(self._access, scope[ROLE], scope["method"], path)
         except RequestError as error:
             await problem(error)(scope, receive, send_with_headers)
         else:

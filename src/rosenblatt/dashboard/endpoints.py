@@ -23,7 +23,7 @@ def get_endpoint(query_class: type[Model], load: Callable[[Model], BaseModel]) -
     """An endpoint that answers parameters of the query, and of the path, with what a function loads, as JSON."""
 
     async def endpoint(request: Request) -> Response:
-        query = _validate(query_class, dict(request.query_params) | request.path_params)
+        query = validate(query_class, dict(request.query_params) | request.path_params)
         return Response(await asyncio.to_thread(lambda: load(query).model_dump_json()), media_type=JSON)
 
     return endpoint
@@ -36,7 +36,7 @@ def post_endpoint(body_class: type[Model], act: Callable[[Model], BaseModel | by
     """
 
     async def endpoint(request: Request) -> Response:
-        body = _validate(body_class, await read_body(request))
+        body = validate(body_class, await read_body(request))
         answer = await asyncio.to_thread(lambda: _dump(act(body)))
         return Response(answer, media_type=BINARY if isinstance(answer, bytes) else JSON)
 
@@ -67,7 +67,7 @@ async def read_body(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     return b"".join(chunks)
 
 
-def _validate(model_class: type[Model], values: dict[str, Any] | bytes) -> Model:
+def validate(model_class: type[Model], values: dict[str, Any] | bytes) -> Model:
     """Check parameters or a body. Raises RequestError."""
     try:
         if isinstance(values, bytes):

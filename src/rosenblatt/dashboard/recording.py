@@ -21,6 +21,7 @@ from rosenblatt.dashboard.endpoints import JSON, get_endpoint, post_endpoint, re
 from rosenblatt.errors import StorageError, StoreError, StoreUnavailableError
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.batches import parse_batch
+from rosenblatt.runs.store.record_store import move_points
 from rosenblatt.runs.store.remote_store import MAX_BATCH_BYTES, PATH
 from rosenblatt.runs.store.store import Store
 from rosenblatt.web.errors import RequestError
@@ -28,6 +29,7 @@ from rosenblatt.web.errors import RequestError
 MAX_FILE_BYTES = 16 << 30
 MEMORY_BYTES = 4 << 20  # of a file that is received, before it is written to disk
 HASH_PATTERN = "^[0-9a-f]{64}$"
+Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 
@@ -93,60 +95,67 @@ class FileAnswer(BaseModel):
     exists: bool
 
 
-def recording_routes(store: Store) -> list[Route]:
-    """The routes by which `RemoteStore` records runs in a store."""
-    place = Artifacts(store.url, store).own_place
+class Recording:
+    """The endpoints by which `RemoteStore` records runs in a store.
 
-    def load_state(query: RunQuery) -> RunState:
-        state, reason = store.load_state(query.run)
+    Args:
+        store: In which they are recorded.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._artifacts = store, Artifacts(store.url, store)
+
+    def routes(self) -> list[Route]:
+        """Their paths."""
+        take_over, move_points = (partial(_reject_errors, act) for act in (self._take_over, self._move_points))
+        return [
+            Route(PATH, get_endpoint(NoParameters, lambda _: StoreInfo(id=self._store.id))),
+            Route(f"{PATH}/state", get_endpoint(RunQuery, self._load_state)),
+            Route(f"{PATH}/has-file", get_endpoint(FileQuery, self._has_file)),
+            Route(f"{PATH}/records", self._write_records, methods=["POST"]),
+            Route(f"{PATH}/take-over", post_endpoint(TakeOver, take_over), methods=["POST"]),
+            Route(f"{PATH}/move-points", post_endpoint(MovePoints, move_points), methods=["POST"]),
+            Route(f"{PATH}/files/{{digest}}", self._put_file, methods=["PUT"]),
+        ]
+
+    def _load_state(self, query: RunQuery) -> RunState:
+        state, reason = self._store.load_state(query.run)
         return RunState(state=state, reason=reason)
 
-    def take_over(body: TakeOver) -> TakeOverAnswer:
-        return TakeOverAnswer(taken=store.take_over(body.run, body.owner))
+    def _take_over(self, body: TakeOver) -> TakeOverAnswer:
+        return TakeOverAnswer(taken=self._store.take_over(body.run, body.owner))
 
-    def move_points(body: MovePoints) -> NoParameters:
-        store.move_points(body.run, body.writer)
+    def _move_points(self, body: MovePoints) -> NoParameters:
+        move_points(self._store, body.run, body.writer)
         return NoParameters()
 
-    def has_file(query: FileQuery) -> FileAnswer:
-        return FileAnswer(exists=place().has(query.digest, query.size))
+    def _has_file(self, query: FileQuery) -> FileAnswer:
+        return FileAnswer(exists=self._artifacts.own_place().has(query.digest, query.size))
 
-    async def write_records(request: Request) -> Response:
+    async def _write_records(self, request: Request) -> Response:
         body = await read_body(request, MAX_BATCH_BYTES)
         is_alive = request.query_params.get("is_alive") == "true"
-        answer = await asyncio.to_thread(_write, store, body, is_alive)
+        answer = await asyncio.to_thread(_write, self._store, body, is_alive)
         return Response(answer.model_dump_json(), media_type=JSON)
 
-    async def put_file(request: Request) -> Response:
+    async def _put_file(self, request: Request) -> Response:
         digest = request.path_params["digest"]
         if not re.fullmatch(HASH_PATTERN, digest):
             raise RequestError(HTTPStatus.NOT_FOUND, "Files are named by the SHA-256 of their content.")
         with tempfile.SpooledTemporaryFile(MEMORY_BYTES) as file:
             await _receive_file(request, cast("IO[bytes]", file), digest)
+            content = cast("io.BufferedReader", file)
             try:
-                await asyncio.to_thread(lambda: place().put(digest, cast("io.BufferedReader", file)))
+                await asyncio.to_thread(lambda: self._artifacts.own_place().put(digest, content))
             except (OSError, StorageError) as error:
                 raise RequestError(HTTPStatus.SERVICE_UNAVAILABLE, f"The file cannot be stored: {error}.") from None
         return Response(NoParameters().model_dump_json(), media_type=JSON)
-
-    return [
-        Route(PATH, get_endpoint(NoParameters, lambda _: StoreInfo(id=store.id))),
-        Route(f"{PATH}/state", get_endpoint(RunQuery, load_state)),
-        Route(f"{PATH}/has-file", get_endpoint(FileQuery, has_file)),
-        Route(f"{PATH}/records", write_records, methods=["POST"]),
-        Route(f"{PATH}/take-over", post_endpoint(TakeOver, partial(_reject_errors, take_over)), methods=["POST"]),
-        Route(f"{PATH}/move-points", post_endpoint(MovePoints, partial(_reject_errors, move_points)), methods=["POST"]),
-        Route(f"{PATH}/files/{{digest}}", put_file, methods=["PUT"]),
-    ]
 
 
 def _write(store: Store, body: bytes, is_alive: bool) -> RecordsAnswer:
     """Write a batch of records. Raises RequestError if it is none, or the store rejects it."""
     ignored = _reject_errors(lambda content: store.write(parse_batch(content), is_alive=is_alive), body)
     return RecordsAnswer(ignored=sorted(ignored))
-
-
-Argument = TypeVar("Argument")
 
 
 def _reject_errors(act: Callable[[Argument], Result], argument: Argument) -> Result:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import uvicorn
 
@@ -12,9 +14,28 @@ from rosenblatt.errors import ServingError
 from rosenblatt.runs.store.engines import map_file
 from rosenblatt.runs.store.store import Store
 from rosenblatt.web.access import Access
+from rosenblatt.web.listening import format_address, open_port
 
-HOST = "127.0.0.1"
 STOP_TIMEOUT_S = 1  # for requests that run when the dashboard is stopped
+
+
+@dataclass(frozen=True)
+class DashboardOptions:
+    """Where the dashboard listens, and who may use it.
+
+    Attributes:
+        host: Name or address of the interface.
+        port: Number; 0 for any free one.
+        certificate: File of the TLS certificate, with its chain, in PEM; None for no TLS.
+        key: File of its private key.
+        access: Who may use it.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    certificate: str | None = None
+    key: str | None = None
+    access: Access = field(default_factory=Access)
 
 
 class _Server(uvicorn.Server):
@@ -31,28 +52,29 @@ class _Server(uvicorn.Server):
             self._on_ready()
 
 
-def run_dashboard(store: Store, port: int, on_ready: Callable[[str], None]) -> None:
-    """Show the runs of a store to browsers of this machine, until Ctrl-C or SIGTERM.
+def run_dashboard(store: Store, options: DashboardOptions, on_ready: Callable[[str], None]) -> None:
+    """Show the runs of a store to browsers, and let programs record in it, until Ctrl-C or SIGTERM.
 
     Args:
         store: The store.
-        port: The port; 0 for a free one.
+        options: Where it listens.
         on_ready: Called with the address once requests are answered.
 
     Raises:
-        ServingError: If the port cannot be used.
+        ServingError: If the port or the certificate cannot be used.
         KeyboardInterrupt: After Ctrl-C.
     """
-    try:
-        listener = socket.create_server((HOST, port))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ServingError(f"Port {port} of {HOST} cannot be used ({reason}). Choose another --port.") from None
-    map_file(store.engine)
-    with listener:
-        address = f"http://{HOST}:{listener.getsockname()[1]}"
+    with open_port(options.host, options.port) as listener:
+        map_file(store.engine)
+        address = format_address(listener, is_encrypted=bool(options.certificate))
+        tls: dict[str, Any] = {"ssl_certfile": options.certificate, "ssl_keyfile": options.key}
         config = uvicorn.Config(
-            Application(store, Access()).asgi, log_level="error", access_log=False, lifespan="off", ws="none",
+            Application(store, options.access).asgi, log_level="error", access_log=False, lifespan="off", ws="none",
             server_header=False, proxy_headers=False, timeout_graceful_shutdown=STOP_TIMEOUT_S,
+            **tls if options.certificate else {},
         )  # fmt: skip
+        try:
+            config.load()
+        except (OSError, ValueError) as error:
+            raise ServingError(f"The certificate or its key cannot be used ({error}). Give PEM files.") from None
         _Server(config, lambda: on_ready(address)).run([listener])

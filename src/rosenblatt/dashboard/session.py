@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rosenblatt.dashboard.endpoints import read_body, validate
+from rosenblatt.runs.store.remote_store import PATH as RECORDING_PATH
 from rosenblatt.web.access import TOKEN_COOKIE, Access, Role, find_role
 from rosenblatt.web.errors import RequestError
 
@@ -19,7 +20,10 @@ LOGIN_POLICY = (
     "frame-ancestors 'none'"
 )
 MAX_AGE_S = 30 * 24 * 3600
-READING_POSTS = frozenset({"/api/curves"})  # requests with a body that change nothing
+READING_POSTS = frozenset(  # requests with a body that change nothing
+    {"/api/curves", "/api/differences", "/api/importance", "/api/count-deletion", SESSION_PATH}
+)
+PROCESS_PATHS = frozenset({"/api/stop", "/api/resume"})  # requests that stop or start processes of this machine
 
 
 class SignIn(BaseModel):
@@ -57,8 +61,18 @@ def is_open(path: str) -> bool:
     return path in ("/", SESSION_PATH) or path.startswith("/static/")
 
 
-def check_role(role: Role, method: str, path: str) -> None:
-    """Raise RequestError for a request that changes something, of somebody who may only look."""
-    is_reading = method in ("GET", "HEAD") or path in READING_POSTS or path == SESSION_PATH
-    if role == "read" and not is_reading:
+def check_role(access: Access, role: Role, method: str, path: str) -> None:
+    """Raise RequestError for a request that its sender may not make.
+
+    Who may record could record a run with any command, and resume it here. Where programs record with a token,
+    processes are therefore stopped and started in a terminal only; and without a token, which keeps other users of this
+    machine out, nobody records.
+    """
+    if role == "read" and method not in ("GET", "HEAD") and path not in READING_POSTS:
         raise RequestError(HTTPStatus.FORBIDDEN, "This token may only look. Sign in with the token that may change.")
+    if access.token and path in PROCESS_PATHS:
+        detail = "Runs are stopped and resumed in a terminal of their machine: rosenblatt runs stop, runs resume."
+        raise RequestError(HTTPStatus.FORBIDDEN, detail)
+    if not access.token and path.startswith(RECORDING_PATH):
+        detail = "Programs record here only with a token. Start the dashboard with --token-file FILE."
+        raise RequestError(HTTPStatus.FORBIDDEN, detail)

@@ -21,6 +21,7 @@ from rosenblatt.web.access import Access, check_access
 from rosenblatt.web.errors import RequestError
 
 PROBLEM = "application/problem+json"
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/", "/page.js", "/page.css"})  # which need no token
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")  # other ids are replaced
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -80,7 +81,7 @@ class Gateway:
     async def _answer(self, scope: Scope, receive: Receive, send: Send, headers: Headers) -> None:
         exchange: Exchange = scope["rosenblatt"]
         try:
-            check_access(self._access, scope["path"], headers)
+            check_access(self._access, headers, is_open=scope["path"] in OPEN_PATHS)
             self._check_load(scope["method"])
             await self._app(scope, receive, send)
         except RequestError as error:

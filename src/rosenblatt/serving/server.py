@@ -21,7 +21,8 @@ from rosenblatt.serving.log import Log
 from rosenblatt.serving.metrics import Metrics
 from rosenblatt.serving.models import ServedModels
 from rosenblatt.serving.settings import Limits
-from rosenblatt.web.access import Access, is_loopback
+from rosenblatt.web.access import Access
+from rosenblatt.web.listening import format_address, open_port
 
 SWITCH_INTERVAL_S = 0.0005  # after which the inference thread lets the event loop run, which Python lets wait 5 ms
 KEEP_ALIVE_S = 75
@@ -92,13 +93,12 @@ def serve(paths: Mapping[str, Path], options: ServerOptions, log: Log, on_ready:
     """
     metrics = Metrics()
     with ExitStack() as stack:
-        listener = stack.enter_context(_open_port(options.host, options.port))
+        listener = stack.enter_context(open_port(options.host, options.port))
         models = ServedModels(paths, options.limits, metrics, log)
         stack.callback(models.close)
         application = Application(models, options.limits, options.access, metrics, log)
         config = _make_config(application, options)
-        scheme, host = "https" if options.certificate else "http", listener.getsockname()[0]
-        address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        address = format_address(listener, is_encrypted=bool(options.certificate))
         ready = Ready(address, tuple(model.name for model in models), os.getpid())
         server = _Server(config, lambda: on_ready(ready), application)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -112,23 +112,6 @@ async def _serve(server: uvicorn.Server, models: ServedModels, listener: socket.
     watcher.cancel()
     with suppress(asyncio.CancelledError):
         await watcher
-
-
-def _open_port(host: str, port: int) -> socket.socket:
-    """Bind the port before the models are loaded, which takes longer. Raises ServingError."""
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        with ExitStack() as stack:
-            listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            stack.pop_all()  # stays open
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ServingError(
-            f"Port {port} of {host} cannot be used ({reason}). Choose another --port or --host."
-        ) from None
-    return listener
 
 
 def _make_config(application: Application, options: ServerOptions) -> uvicorn.Config:
@@ -153,21 +136,3 @@ def _make_config(application: Application, options: ServerOptions) -> uvicorn.Co
     except (OSError, ValueError) as error:
         raise ServingError(f"The certificate or its key cannot be used ({error}). Give PEM files.") from None
     return config
-
-
-def check_exposure(options: ServerOptions, *, is_plain_allowed: bool) -> None:
-    """Raise ServingError if other machines could read or use the server without protection.
-
-    Args:
-        options: of the server.
-        is_plain_allowed: whether something in front of the server encrypts.
-    """
-    if bool(options.certificate) != bool(options.key):
-        raise ServingError("--tls-cert and --tls-key belong together. Give both.")
-    if is_loopback(options.host) or options.certificate:
-        return
-    if not is_plain_allowed:
-        raise ServingError(
-            f"{options.host} is reached by other machines, so that tokens and rows need TLS. Give --tls-cert and "
-            "--tls-key, or --insecure-no-tls if a proxy in front of the server encrypts."
-        )

@@ -1,4 +1,4 @@
-"""Decide whether a request may be answered: its Host, Origin and token.
+"""Decide whether a request may be answered, and what it may do: its Host, Origin and token.
 
 A page of another site that a browser shows can send requests to this machine. Its Origin gives it away; and if its name
 is made to point here (DNS rebinding), its Host does, which is then a name and not an address.
@@ -12,7 +12,9 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from rosenblatt.errors import ServingError
@@ -20,7 +22,8 @@ from rosenblatt.web.errors import RequestError
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 MIN_TOKEN_LENGTH = 16
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/", "/page.js", "/page.css"})  # which need no token
+TOKEN_COOKIE = "rosenblatt_token"  # noqa: S105 - its name
+Role = Literal["none", "read", "write"]
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,14 @@ class Access:
     """Who may use a server.
 
     Attributes:
-        token: that requests must carry as `Authorization: Bearer`; empty if none is needed.
+        token: that requests must carry, as `Authorization: Bearer` or in a cookie; empty if none is needed.
+        read_token: of those who may only look; empty if there is none.
         is_loopback: whether only programs of this machine reach the server.
         host_names: names, besides addresses, by which requests may address it.
     """
 
     token: str = ""
+    read_token: str = ""
     is_loopback: bool = True
     host_names: frozenset[str] = frozenset()
 
@@ -65,8 +70,14 @@ def read_token(path: str) -> str:
     return token
 
 
-def check_access(access: Access, path: str, headers: Mapping[str, str]) -> None:
-    """Raise RequestError if a request with these headers, by lower-case name, may not be answered."""
+def check_access(access: Access, headers: Mapping[str, str], *, is_open: bool = False) -> Role:
+    """What a request with these headers, by lower-case name, may do. Raises RequestError if it may not be answered.
+
+    Args:
+        access: who may use the server.
+        headers: of the request.
+        is_open: whether it asks for something that needs no token; its role is then "none" without one.
+    """
     host = _host_name(f"//{headers.get('host', '')}")
     if not _is_host_allowed(access, host):
         raise RequestError(
@@ -76,16 +87,32 @@ def check_access(access: Access, path: str, headers: Mapping[str, str]) -> None:
     origin = headers.get("origin")
     if origin is not None and not _is_origin_allowed(access, origin, headers.get("host", "")):
         raise RequestError(HTTPStatus.FORBIDDEN, "The Origin of the request is another site, which may not use this.")
-    if access.token and path not in OPEN_PATHS:
-        _check_token(access.token, headers.get("authorization", ""))
-
-
-def _check_token(token: str, authorization: str) -> None:
-    scheme, _, given = authorization.partition(" ")
-    is_equal = hmac.compare_digest(given.strip().encode(), token.encode())
-    if scheme.lower() != "bearer" or not is_equal:
+    role = find_role(access, _given_token(headers))
+    if role == "none" and not is_open:
         detail = "The request needs the token of this server: Authorization: Bearer TOKEN."
         raise RequestError(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": "Bearer"})
+    return role
+
+
+def find_role(access: Access, token: str) -> Role:
+    """What those who have a token may do, compared in constant time."""
+    if not access.token:
+        return "write"
+    is_write = hmac.compare_digest(token.encode(), access.token.encode())
+    is_read = hmac.compare_digest(token.encode(), access.read_token.encode()) and bool(access.read_token)
+    return "write" if is_write else "read" if is_read else "none"
+
+
+def _given_token(headers: Mapping[str, str]) -> str:
+    """The token of a request, "" if it has none."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    try:
+        cookie = SimpleCookie(headers.get("cookie", "")).get(TOKEN_COOKIE)
+    except CookieError:
+        return ""
+    return cookie.value if cookie else ""
 
 
 def _host_name(address: str) -> str:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from rosenblatt.runs.store.locations import is_remote
 from rosenblatt.runs.store.records import RecordBatch, Row
+from rosenblatt.runs.store.store import Store
+
+if TYPE_CHECKING:
+    from rosenblatt.runs.store.remote_store import RemoteStore
 
 
 class RecordStore(Protocol):
@@ -27,9 +31,6 @@ class RecordStore(Protocol):
     def load_state(self, run: str) -> tuple[str, str | None]:
         """Load the state and reason of a run; the state is "" if it was deleted."""
 
-    def move_points(self, run: str, writer: str | None = None) -> None:
-        """Move points of a run, of one or all of its writers, from its log to chunks."""
-
     def take_over(self, run: str, owner: str) -> bool:
         """Make a process the owner of a run that has ended or gives no sign of life; False if its owner is alive."""
 
@@ -46,6 +47,14 @@ def open_record_store(url: str) -> RecordStore:
         from rosenblatt.runs.store.remote_store import RemoteStore  # loads the clients of HTTP and TLS
 
         return RemoteStore(url)
-    from rosenblatt.runs.store.store import Store
-
     return Store(url)
+
+
+def move_points(store: RecordStore, run: str, writer: str | None = None) -> None:
+    """Move points of a run, of one or all of its writers, from its log to chunks. Raises StoreError."""
+    if not isinstance(store, Store):
+        cast("RemoteStore", store).move_points(run, writer)
+    elif store.has_log(run):
+        from rosenblatt.runs.store.point_log import move_to_chunks  # loads NumPy
+
+        move_to_chunks(store, run, writer)

@@ -56,7 +56,11 @@ class RemoteStore:
         if token := os.environ.get(TOKEN_VARIABLE, "").strip():
             self._headers["Authorization"] = f"Bearer {token}"
         self._lock = threading.Lock()
-        _ = self.id  # shows that it can be reached
+        try:
+            _ = self.id  # shows that it can be reached
+        except BaseException:
+            self.close()
+            raise
 
     @cached_property
     def id(self) -> str:

@@ -154,13 +154,6 @@ class Store:
             query = schema.log_query(schema.log_segments.c.id).where(schema.point_logs.c.run == run).limit(1)
             return connection.execute(query).scalar() is not None
 
-    def move_points(self, run: str, writer: str | None = None) -> None:
-        """Move points of a run, of one or all of its writers, from its log to chunks; see `point_log`."""
-        if self.has_log(run):
-            from rosenblatt.runs.store.point_log import move_to_chunks  # loads NumPy
-
-            move_to_chunks(self, run, writer)
-
     def load_state(self, run: str) -> tuple[str, str | None]:
         """Load the state and reason of a run; the state is "" if it was deleted. Raises StoreError."""
         with self.reading() as connection:

@@ -456,8 +456,9 @@ def track(
         data: Files and folders that the run reads; a hash of their content is recorded.
         reuse: Whether to return an earlier finished run with the same source, hyperparameters, data and environment,
             with `reused` True, if there is one.
-        store: A folder, `postgresql://USER@HOST/DATABASE`, or "none" to record nothing. By default ROSENBLATT_STORE,
-            or the nearest `.rosenblatt/` folder, searched upwards from the working folder.
+        store: A folder, `postgresql://USER@HOST/DATABASE`, `https://HOST:PORT` of a dashboard (with its token in
+            ROSENBLATT_TOKEN), or "none" to record nothing. By default ROSENBLATT_STORE, or the nearest `.rosenblatt/`
+            folder, searched upwards from the working folder.
 
     Raises:
         StoreError: If the store is damaged or of another version. If it only cannot be reached, records wait for it.

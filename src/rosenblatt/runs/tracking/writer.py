@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from rosenblatt.errors import Notify, StorageError, StoreError, StoreUnavailableError
 from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.owners import new_owner
-from rosenblatt.runs.store.record_store import RecordStore, open_record_store
+from rosenblatt.runs.store.record_store import RecordStore, move_points, open_record_store
 from rosenblatt.runs.store.records import RecordBatch, Row
 from rosenblatt.runs.tracking.fork import flush_after_tasks, is_child, reset_after_fork, wait_before_fork
 from rosenblatt.runs.tracking.spool import Spool, deliver_all
@@ -296,7 +296,7 @@ class Writer:
         if self._store is None or self._unavailable_since is not None or self._spool.path is not None:
             return False
         try:
-            self._store.move_points(run, writer)
+            move_points(self._store, run, writer)
         except StoreUnavailableError:
             return False
         except StoreError as error:
