@@ -22,6 +22,10 @@ FLAGS = (
 SHELL = 'exec "$0" "$@" 3<&{read} 4>&{write}'
 
 
+class NavigationError(AssertionError):
+    """The page was left while an expression was evaluated."""
+
+
 class Page:
     """An open page; `errors` are uncaught exceptions and messages of errors so far."""
 
@@ -47,9 +51,15 @@ class Page:
     def wait_for(self, condition: str) -> None:
         """Wait until an expression of JavaScript is true, 30 s at most."""
         deadline = time.monotonic() + 30
-        while not self.evaluate(f"Boolean({condition})"):
+        while not self._is_true(condition):
             assert time.monotonic() < deadline, self.evaluate("document.body.innerText")
             time.sleep(0.02)
+
+    def _is_true(self, condition: str) -> bool:
+        try:
+            return bool(self.evaluate(f"Boolean({condition})"))
+        except NavigationError:
+            return False
 
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._number += 1
@@ -62,6 +72,8 @@ class Page:
                 self.errors.append(json.dumps(answer["params"]["exceptionDetails"]))
             elif answer.get("method") == "Log.entryAdded" and answer["params"]["entry"]["level"] == "error":
                 self.errors.append(answer["params"]["entry"]["text"])
+        if "navigated" in answer.get("error", {}).get("message", ""):
+            raise NavigationError(answer)
         assert "error" not in answer, answer
         return answer["result"]
 
