@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,6 +24,7 @@ from rosenblatt.dashboard.field_index import FieldIndex
 from rosenblatt.dashboard.fields import FieldsQuery, load_fields
 from rosenblatt.dashboard.files import FileQuery, file_endpoint, load_preview
 from rosenblatt.dashboard.groups import GroupsQuery, load_groups
+from rosenblatt.dashboard.openapi import make_openapi
 from rosenblatt.dashboard.playground import playground_routes
 from rosenblatt.dashboard.recording import Recording
 from rosenblatt.dashboard.runs import RunsQuery, load_window
@@ -56,6 +57,8 @@ class Application:
             *Recording(store).routes(),
             *session_routes(access),
         ]
+        description = make_openapi(routes, has_token=bool(access.token))
+        routes.append(Route("/api/openapi.json", lambda _: JSONResponse(description)))
         handlers: Any = {
             RequestError: _on_request_error, RosenblattError: _on_error, HTTPException: _on_http_error,
             Exception: _on_failure,

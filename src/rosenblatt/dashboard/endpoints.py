@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
@@ -19,6 +20,23 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 Model = TypeVar("Model", bound=BaseModel)
 
 
+class EndpointModels(NamedTuple):
+    """What an endpoint takes and gives."""
+
+    request: type[BaseModel]
+    answer: type[Any]  # a model, or bytes
+
+
+def find_models(endpoint: Endpoint) -> EndpointModels | None:
+    """What an endpoint takes and gives; None for one that was made otherwise than by the functions below."""
+    if "models" not in vars(endpoint):
+        return None
+    request, act = vars(endpoint)["models"]
+    while isinstance(act, partial):
+        act = act.func
+    return EndpointModels(request, get_type_hints(act)["return"])
+
+
 def get_endpoint(query_class: type[Model], load: Callable[[Model], BaseModel]) -> Endpoint:
     """An endpoint that answers parameters of the query, and of the path, with what a function loads, as JSON."""
 
@@ -26,6 +44,7 @@ def get_endpoint(query_class: type[Model], load: Callable[[Model], BaseModel]) -
         query = validate(query_class, dict(request.query_params) | request.path_params)
         return Response(await asyncio.to_thread(lambda: load(query).model_dump_json()), media_type=JSON)
 
+    vars(endpoint)["models"] = query_class, load
     return endpoint
 
 
@@ -40,6 +59,7 @@ def post_endpoint(body_class: type[Model], act: Callable[[Model], BaseModel | by
         answer = await asyncio.to_thread(lambda: _dump(act(body)))
         return Response(answer, media_type=BINARY if isinstance(answer, bytes) else JSON)
 
+    vars(endpoint)["models"] = body_class, act
     return endpoint
 
 

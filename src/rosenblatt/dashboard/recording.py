@@ -7,10 +7,10 @@ import hashlib
 import io
 import re
 import tempfile
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
-from typing import IO, TypeVar, cast
+from typing import IO, cast
 
 from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect, Request
@@ -29,8 +29,6 @@ from rosenblatt.web.errors import RequestError
 MAX_FILE_BYTES = 16 << 30
 MEMORY_BYTES = 4 << 20  # of a file that is received, before it is written to disk
 HASH_PATTERN = "^[0-9a-f]{64}$"
-Argument = TypeVar("Argument")
-Result = TypeVar("Result")
 
 
 class NoParameters(BaseModel):
@@ -107,26 +105,30 @@ class Recording:
 
     def routes(self) -> list[Route]:
         """Their paths."""
-        take_over, move_points = (partial(_reject_errors, act) for act in (self._take_over, self._move_points))
         return [
-            Route(PATH, get_endpoint(NoParameters, lambda _: StoreInfo(id=self._store.id))),
+            Route(PATH, get_endpoint(NoParameters, self._describe)),
             Route(f"{PATH}/state", get_endpoint(RunQuery, self._load_state)),
             Route(f"{PATH}/has-file", get_endpoint(FileQuery, self._has_file)),
             Route(f"{PATH}/records", self._write_records, methods=["POST"]),
-            Route(f"{PATH}/take-over", post_endpoint(TakeOver, take_over), methods=["POST"]),
-            Route(f"{PATH}/move-points", post_endpoint(MovePoints, move_points), methods=["POST"]),
+            Route(f"{PATH}/take-over", post_endpoint(TakeOver, self._take_over), methods=["POST"]),
+            Route(f"{PATH}/move-points", post_endpoint(MovePoints, self._move_points), methods=["POST"]),
             Route(f"{PATH}/files/{{digest}}", self._put_file, methods=["PUT"]),
         ]
+
+    def _describe(self, _: NoParameters) -> StoreInfo:
+        return StoreInfo(id=self._store.id)
 
     def _load_state(self, query: RunQuery) -> RunState:
         state, reason = self._store.load_state(query.run)
         return RunState(state=state, reason=reason)
 
     def _take_over(self, body: TakeOver) -> TakeOverAnswer:
-        return TakeOverAnswer(taken=self._store.take_over(body.run, body.owner))
+        with _rejecting():
+            return TakeOverAnswer(taken=self._store.take_over(body.run, body.owner))
 
     def _move_points(self, body: MovePoints) -> NoParameters:
-        move_points(self._store, body.run, body.writer)
+        with _rejecting():
+            move_points(self._store, body.run, body.writer)
         return NoParameters()
 
     def _has_file(self, query: FileQuery) -> FileAnswer:
@@ -154,14 +156,15 @@ class Recording:
 
 def _write(store: Store, body: bytes, is_alive: bool) -> RecordsAnswer:
     """Write a batch of records. Raises RequestError if it is none, or the store rejects it."""
-    ignored = _reject_errors(lambda content: store.write(parse_batch(content), is_alive=is_alive), body)
-    return RecordsAnswer(ignored=sorted(ignored))
+    with _rejecting():
+        return RecordsAnswer(ignored=sorted(store.write(parse_batch(body), is_alive=is_alive)))
 
 
-def _reject_errors(act: Callable[[Argument], Result], argument: Argument) -> Result:
-    """Call a function; an error of the request, and not of the connection to the store, becomes a RequestError."""
+@contextmanager
+def _rejecting() -> Iterator[None]:
+    """Raise an error that the request causes, and not the connection to the store, as RequestError."""
     try:
-        return act(argument)
+        yield
     except StoreUnavailableError:
         raise
     except StoreError as error:
