@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 
-from rosenblatt.dashboard.app import Application
 from rosenblatt.runs.store.store import Store
-from rosenblatt.web.access import Access
 from tests.dashboard.conftest import MARKUP
+from tests.dashboard.pages import serve_store
 from tests.serving.browser import Page, open_page
 
 pytestmark = pytest.mark.browser
@@ -20,16 +17,8 @@ N_ROWS = "document.querySelectorAll('.row:not(.head)').length"
 
 @pytest.fixture(scope="module")
 def address(store: Store) -> Iterator[str]:
-    config = uvicorn.Config(Application(store, Access()).asgi, port=0, log_level="error", lifespan="off", ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        threading.Event().wait(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    server.should_exit = True
-    thread.join()
+    with serve_store(store) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

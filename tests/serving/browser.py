@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -27,14 +28,14 @@ class NavigationError(AssertionError):
 
 
 class Page:
-    """An open page; `errors` are uncaught exceptions and messages of errors so far."""
+    """An open page; `errors` are uncaught exceptions and messages of errors so far, `requests` all addresses."""
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._read_fd, self._write_fd, self._number, self._buffer = read_fd, write_fd, 0, b""
-        self.errors = list[str]()
+        self.errors, self.requests = list[str](), list[str]()
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
+        for domain in ("Page", "Runtime", "Log", "Network"):
             self._call(f"{domain}.enable")
 
     def open(self, url: str) -> None:
@@ -61,6 +62,41 @@ class Page:
         except NavigationError:
             return False
 
+    def press(self, key: str, modifiers: int = 0) -> None:
+        """Press and release a key, such as Tab, Enter or space; modifiers: 8 is Shift."""
+        codes = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowDown": 40, "ArrowUp": 38}
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        event = {"key": key, "modifiers": modifiers, "windowsVirtualKeyCode": codes.get(key, 0)}
+        self._call("Input.dispatchKeyEvent", type="keyDown", text=text, **event)
+        self._call("Input.dispatchKeyEvent", type="keyUp", **event)
+
+    def type_text(self, text: str) -> None:
+        """Type a text into the element that has the focus."""
+        self._call("Input.insertText", text=text)
+
+    def drag(self, selector: str, start: float, end: float) -> None:
+        """Press the pointer on an element, drag it to the right and release it; from and to fractions of its width."""
+        box = self.evaluate(f"document.querySelector({json.dumps(selector)}).getBoundingClientRect().toJSON()")
+        for kind, fraction in (
+            ("mouseMoved", start),
+            ("mousePressed", start),
+            ("mouseMoved", end),
+            ("mouseReleased", end),
+        ):
+            x, y = box["left"] + fraction * box["width"], box["top"] + box["height"] / 2
+            held = {"button": "left", "buttons": 1, "clickCount": 1} if kind != "mouseMoved" or fraction == end else {}
+            self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **held)
+
+    def emulate(self, *, dark: bool, width: int = 1280, height: int = 720) -> None:
+        """Set the color scheme of the system, and the size of the window."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._call("Emulation.setEmulatedMedia", features=[scheme])
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def screenshot(self) -> bytes:
+        """A picture of the window, as PNG."""
+        return base64.b64decode(self._call("Page.captureScreenshot")["data"])
+
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
@@ -70,6 +106,8 @@ class Page:
         while (answer := self._receive()).get("id") != self._number:
             if answer.get("method") == "Runtime.exceptionThrown":
                 self.errors.append(json.dumps(answer["params"]["exceptionDetails"]))
+            elif answer.get("method") == "Network.requestWillBeSent":
+                self.requests.append(answer["params"]["request"]["url"])
             elif answer.get("method") == "Log.entryAdded" and answer["params"]["entry"]["level"] == "error":
                 self.errors.append(answer["params"]["entry"]["text"])
         if "navigated" in answer.get("error", {}).get("message", ""):

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from rosenblatt.dashboard.progress import Progress, load_progress
 from rosenblatt.errors import FilterError
 from rosenblatt.runs.store.filters import Field as StoreField
 from rosenblatt.runs.store.filters import parse_field, parse_filter, parse_sort
@@ -49,6 +50,7 @@ class RunsWindow(BaseModel):
     offset: int
     ids: list[str]
     columns: dict[str, list[Cell]]
+    progress: dict[str, Progress] = Field(description="Of those that run, by id, if it is known.")
 
 
 def filter_conditions(query: RunsFilter) -> list[ColumnElement[bool]]:
@@ -95,7 +97,9 @@ def load_window(store: Store, query: RunsQuery) -> RunsWindow:
             if group_fields:
                 load = _load_attributes if group == "attribute" else _load_cells
                 columns |= load(connection, group, ids, group_fields)
-    return RunsWindow(total=total, offset=query.offset, ids=list(ids), columns={name: columns[name] for name in fields})
+        progress = load_progress(connection, ids)
+    columns = {name: columns[name] for name in fields}
+    return RunsWindow(total=total, offset=query.offset, ids=list(ids), columns=columns, progress=progress)
 
 
 def parse_columns(text: str) -> dict[str, StoreField]:

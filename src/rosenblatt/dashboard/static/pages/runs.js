@@ -1,115 +1,140 @@
-/** All runs: filter, sort, choose columns, select. */
+/** All runs: filter, sort, choose columns, group, select; stop, resume, delete, tag and compare the selected ones. */
 import { h } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import htm from "htm";
-import { get } from "../api.js";
-import { route, updateQuery } from "../state.js";
-import { Grid } from "../parts/grid.js";
+import { get, post } from "../api.js";
+import { addressOf, route, updateQuery } from "../state.js";
+import { RunActions } from "../parts/actions.js";
+import { count, metricOf, splitNames } from "../parts/format.js";
+import { RunGroups } from "../parts/run_groups.js";
+import { RunGrid } from "../parts/run_grid.js";
+import { Views, readStored, writeStored } from "../parts/views.js";
 
 const html = htm.bind(h);
 const ATTRIBUTES = ["name", "experiment", "kind", "state", "started", "duration"];
-const REFRESH_MS = 1000, MAX_DEFAULT_COLUMNS = 40, WINDOW = 200;
-const COLUMN = /(?:[^,`"]|`[^`]*`|"[^"]*"|[`"])+/g; // commas in quotes do not separate
+const MAX_DEFAULT_COLUMNS = 40, MAX_SELECTED = 500, MAX_AVERAGED = 8;
 const STATISTICS = ["last", "best", "min", "max"];
-
-/** @param {any} value @param {string} column */
-function format(value, column) {
-  if (value === null) return "";
-  if (column === "started" || column === "ended") return new Date(value * 1000).toLocaleString("sv-SE"); // 2026-11-27 14:30:00
-  if (column === "duration" && typeof value === "number") return value < 60 ? `${value.toFixed(1)} s` : `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
-  return typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value);
-}
-
-/** @param {string} name */
-function makeColumn(name) {
-  const isNumeric = name.startsWith("metrics.") || name === "duration";
-  return { name, title: name.replace(/^(params|metrics|tags)\./, "").replace(/^([`"])(.*)\1/, "$2"), width: name === "started" ? 180 : 130, isNumeric };
-}
+const COLUMNS = "columns"; // of the page, as they were chosen last
 
 export function RunsPage() {
-  const { where = "", sort = "started", order = "", columns = "", trials = "" } = route.value.query;
-  const descending = order !== "ascending";
-  const [fields, setFields] = useState(null);
-  const [window_, setWindow] = useState({ total: 0, offset: 0, ids: [], columns: {} });
-  const [error, setError] = useState("");
-  const [isLoaded, setLoaded] = useState(false);
+  const { query } = route.value;
+  const { where = "", sort = "started", order = "", trials = "", group = "" } = query;
+  const descending = order !== "ascending", areTrials = trials === "yes", columns = query.columns ?? readStored(COLUMNS, "");
+  const [fields, setFields] = useState(null), [window_, setWindow] = useState({ total: 0, ids: [] });
+  const [error, setError] = useState(""), [loaded, setLoaded] = useState(""), [refresh, setRefresh] = useState(0);
   const [selected, setSelected] = useState(new Set());
-  const [visible, setVisible] = useState(null);
-  const filterBox = useRef(null);
-  const isTrials = trials === "yes";
+  const filterBox = useRef(null), key = JSON.stringify([where, areTrials]);
 
-  useEffect(() => {
+  useEffect(() => { // after the rows of a filter, which need the server more
+    if (!loaded && !group) return undefined;
     const controller = new AbortController();
     const load = async () => {
       let answer;
       do {
-        answer = await get("/api/fields", { where, trials: isTrials }, controller.signal);
+        answer = await get("/api/fields", { where, trials: areTrials }, controller.signal);
         setFields(answer);
       } while (answer.examined < answer.total);
     };
     load().catch((failure) => { if (!controller.signal.aborted) setError(failure.message); });
     return () => controller.abort();
-  }, [where, isTrials, window_.total]);
+  }, [loaded, window_.total, Boolean(group)]);
 
-  const differing = (fields?.fields ?? []).filter((field) => field.differs && !/^metrics\.[`"]?system\//.test(field.name)).map((field) => field.name).slice(0, MAX_DEFAULT_COLUMNS);
-  const names = columns ? columns.match(COLUMN) : [...ATTRIBUTES, ...differing];
-  const request = visible && {
-    where, sort, descending, trials: isTrials, offset: Math.max(0, visible.first - 20),
-    limit: Math.min(500, Math.max(WINDOW, visible.last - visible.first + 40)), columns: visible.columns.join(","),
-  };
-  const key = JSON.stringify(request);
-  useEffect(() => {
-    if (!request) return undefined;
-    const controller = new AbortController();
-    let timer = 0;
-    const load = async () => {
-      try {
-        if (!document.hidden) {
-          setWindow(await get("/api/runs", request, controller.signal));
-          setError("");
-          setLoaded(true);
-        }
-      } catch (failure) {
-        if (!controller.signal.aborted) setError(failure.message);
-      }
-      if (!controller.signal.aborted) timer = setTimeout(load, REFRESH_MS);
-    };
-    load();
-    return () => { controller.abort(); clearTimeout(timer); };
-  }, [key]);
-
+  const differing = (fields?.fields ?? []).filter((field) => field.differs && !metricOf(field.name).startsWith("system/")).map((field) => field.name);
+  const names = columns ? splitNames(columns) : [...ATTRIBUTES, ...differing.slice(0, MAX_DEFAULT_COLUMNS)];
+  const reload = () => setRefresh(refresh + 1);
+  function onLoad(answer, failure) {
+    setError(failure);
+    if (answer) {
+      setWindow(answer);
+      setLoaded(key);
+    }
+  }
   function toggle(id) {
     const next = new Set(selected);
     if (!next.delete(id)) next.add(id);
     setSelected(next);
   }
-  function toggleColumn(name) {
-    updateQuery({ columns: (names.includes(name) ? names.filter((other) => other !== name) : [...names, name]).join(",") });
+  function chooseColumns(chosen) {
+    writeStored(COLUMNS, chosen.join(","));
+    updateQuery({ columns: chosen.join(",") });
   }
-  const choices = [...ATTRIBUTES, ...(fields?.fields ?? []).flatMap(({ name, kind }) =>
-    kind === "metrics" ? STATISTICS.map((statistic) => statistic === "last" ? name : `${name}.${statistic}`) : [name])];
+  async function selectAll() {
+    const answer = await get("/api/runs", { where, sort, descending, trials: areTrials, limit: MAX_SELECTED, columns: "name" });
+    setSelected(new Set(answer.ids));
+  }
+  const ids = [...selected];
+  const averaged = names.filter((name) => name.startsWith("metrics.") || name === "duration").slice(0, MAX_AVERAGED);
   return html`
     <h1>Runs</h1>
     <form class="tools" onSubmit=${(event) => { event.preventDefault(); updateQuery({ where: filterBox.current.value.trim() }); }}>
-      <label>Filter <input ref=${filterBox} name="where" value=${where} size="50" placeholder="params.activation = 'relu' and metrics.auc > 0.9" /></label>
+      <label>Filter <input ref=${filterBox} name="where" value=${where} size="46" placeholder="params.activation = 'relu' and metrics.auc > 0.9" /></label>
       <button>Apply</button>
-      <label><input type="checkbox" checked=${isTrials} onChange=${() => updateQuery({ trials: isTrials ? "" : "yes" })} /> Trials of searches</label>
-      <details><summary>Columns (${names.length})</summary>
-        <fieldset><legend>Columns to show</legend>
-          ${choices.map((name) => html`<label key=${name}><input type="checkbox" checked=${names.includes(name)} onChange=${() => toggleColumn(name)} /> ${name}</label>`)}
-          ${fields?.hidden > 0 && html`<p>Not shown: ${fields.hidden} whose names have quotes of both kinds.</p>`}
-          <button type="button" onClick=${() => updateQuery({ columns: "" })}>Those that differ</button>
-        </fieldset>
-      </details>
-      <output>${window_.total.toLocaleString()} runs, ${selected.size} selected</output>
+      <label><input type="checkbox" checked=${areTrials} onChange=${() => updateQuery({ trials: areTrials ? "" : "yes" })} /> Trials of searches</label>
+      <${ColumnChoice} names=${names} fields=${fields} onChange=${chooseColumns} onReset=${() => chooseColumns([])} />
+      <${GroupChoice} fields=${fields} group=${group} />
+      <${Views} />
+      <output>${count(group ? fields?.total ?? 0 : window_.total, "run")}${fields && fields.examined < fields.total ? `; columns of ${fields.examined.toLocaleString("en")} so far` : ""}</output>
     </form>
+    ${!group && html`<div class="tools" role="group" aria-label="Selected runs">
+      <span>${selected.size} selected</span>
+      <button type="button" disabled=${!window_.total} onClick=${selectAll}>Select ${window_.total > MAX_SELECTED ? `the first ${MAX_SELECTED}` : "all"}</button>
+      <button type="button" disabled=${!selected.size} onClick=${() => setSelected(new Set())}>Clear</button>
+      <button type="button" disabled=${!selected.size} onClick=${() => { location.hash = addressOf("compare", { runs: ids.join(",") }); }}>Compare</button>
+      <${RunActions} ids=${ids} onDone=${reload} onDeleted=${() => { setSelected(new Set()); reload(); }} />
+      <${TagForm} ids=${ids} onDone=${reload} />
+    </div>`}
     ${error && html`<p class="message error" role="alert">${error}</p>`}
-    ${isLoaded && !error && window_.total === 0 && html`<p class="message">${where
+    ${loaded === key && !error && !group && window_.total === 0 && html`<p class="message">${where
       ? "No run matches the filter. Change it, or include the trials of searches."
       : "There are no runs. Start one: rosenblatt fit people.csv --target income"}</p>`}
-    <${Grid} label="Runs" columns=${names.map(makeColumn)} total=${window_.total} selected=${selected} sort=${sort} descending=${descending}
-      cell=${(row, column) => { const cells = window_.columns[column], index = row - window_.offset; return cells && index >= 0 && index < cells.length ? format(cells[index], column) : undefined; }}
-      rowId=${(row) => window_.ids[row - window_.offset]} onToggle=${toggle}
-      onSort=${(column) => updateQuery({ sort: column, order: column === sort && descending ? "ascending" : "" })}
-      onWindow=${(first, last, shown) => setVisible({ first, last, columns: shown })} />`;
+    ${group
+      ? html`<${RunGroups} where=${where} trials=${areTrials} by=${group} values=${averaged} sort=${sort} descending=${descending} onError=${setError} />`
+      : html`<${RunGrid} label="Runs" where=${where} trials=${areTrials} columns=${names} sort=${sort} descending=${descending} selected=${selected} refresh=${refresh} onToggle=${toggle}
+          onSort=${(column) => updateQuery({ sort: column, order: column === sort && descending ? "ascending" : "" })} onLoad=${onLoad} />`}`;
+}
+
+function ColumnChoice({ names, fields, onChange, onReset }) {
+  const [search, setSearch] = useState("");
+  const choices = [...ATTRIBUTES, ...(fields?.fields ?? []).flatMap(({ name, kind }) =>
+    kind === "metrics" ? STATISTICS.map((statistic) => statistic === "last" ? name : `${name}.${statistic}`) : [name])];
+  const toggle = (name) => onChange(names.includes(name) ? names.filter((other) => other !== name) : [...names, name]);
+  return html`<details><summary>Columns (${names.length})</summary>
+    <fieldset><legend>Columns to show</legend>
+      <input type="search" aria-label="Search columns" placeholder="search" value=${search} onInput=${(event) => setSearch(event.target.value)} />
+      ${choices.filter((name) => name.toLowerCase().includes(search.toLowerCase())).map((name) => html`
+        <label key=${name}><input type="checkbox" checked=${names.includes(name)} onChange=${() => toggle(name)} /> ${name}</label>`)}
+      ${fields?.hidden > 0 && html`<p>Not shown: ${fields.hidden} whose names have quotes of both kinds.</p>`}
+      <button type="button" onClick=${onReset}>Those that differ</button>
+    </fieldset>
+  </details>`;
+}
+
+function GroupChoice({ fields, group }) {
+  const chosen = splitNames(group);
+  const choices = ["experiment", "kind", "state", ...(fields?.fields ?? []).filter(({ kind, differs }) => kind !== "metrics" && differs).map(({ name }) => name)];
+  const toggle = (name) => updateQuery({ group: (chosen.includes(name) ? chosen.filter((other) => other !== name) : [...chosen, name]).join(",") });
+  return html`<details><summary>Group by (${chosen.length})</summary>
+    <fieldset><legend>Equal values make a group</legend>
+      ${[...new Set([...chosen, ...choices])].map((name) => html`<label key=${name}><input type="checkbox" checked=${chosen.includes(name)} onChange=${() => toggle(name)} /> ${name}</label>`)}
+    </fieldset>
+  </details>`;
+}
+
+function TagForm({ ids, onDone }) {
+  const [error, setError] = useState("");
+  const save = async (event) => {
+    event.preventDefault();
+    const form = event.target, { name, value } = Object.fromEntries(new FormData(form));
+    try {
+      for (const run of ids) await post("/api/tags", { run, name: name.trim(), value: value || null });
+      setError("");
+      form.reset();
+      onDone();
+    } catch (failure) {
+      setError(failure.message);
+    }
+  };
+  return html`<form class="tools" onSubmit=${save}>
+    <input name="name" required size="8" placeholder="tag" aria-label="Name of the tag" /> <input name="value" size="10" placeholder="text" aria-label="Text of the tag; empty removes it" />
+    <button disabled=${!ids.length}>Tag selected</button>${error && html`<span role="alert" class="error">${error}</span>`}</form>`;
 }

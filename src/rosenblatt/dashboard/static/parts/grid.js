@@ -1,6 +1,6 @@
 /**
  * A virtual grid: only the visible rows and columns are in the document.
- * Keys: arrows, Page Up and Down, Home and End move; space selects the row.
+ * Keys: arrows, Page Up and Down, Home and End move; space selects the row; Enter opens it.
  */
 import { h } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
@@ -18,6 +18,7 @@ const ROW_HEIGHT = 28, EXTRA = 5;
  * @param {(row: number) => string | undefined} props.rowId
  * @param {Set<string>} props.selected ids of selected rows
  * @param {(id: string) => void} props.onToggle
+ * @param {string} [props.linkColumn] the column whose cells are links @param {(row: number) => string | undefined} [props.href]
  * @param {(first: number, last: number, columns: string[]) => void} props.onWindow called with what is visible
  * @param {string} props.sort
  * @param {boolean} props.descending
@@ -68,10 +69,15 @@ export function Grid(props) {
       ArrowDown: [row + 1, column], ArrowUp: [row - 1, column], ArrowRight: [row, column + 1], ArrowLeft: [row, column - 1],
       PageDown: [row + page, column], PageUp: [row - page, column], Home: [0, column], End: [total - 1, column],
     };
-    if (event.key === " " && props.rowId(focus.row)) props.onToggle(props.rowId(focus.row));
+    if (event.key === "Enter" && props.href?.(focus.row)) location.hash = props.href(focus.row);
+    else if (event.key === " " && props.rowId(focus.row)) props.onToggle(props.rowId(focus.row));
     else if (event.key in targets) moveTo(...targets[event.key]);
     else return;
     event.preventDefault();
+  }
+  function content(row, column) {
+    const text = props.cell(row, column) ?? "…", href = column === props.linkColumn && props.href?.(row);
+    return href ? html`<a href=${href} tabindex="-1" onClick=${(event) => event.stopPropagation()}>${text}</a>` : text;
   }
   const rows = [];
   for (let row = first; row < last; row++) {
@@ -83,16 +89,16 @@ export function Grid(props) {
         ${visible.map((column, index) => html`
           <div role="gridcell" id=${`cell-${row}-${from + index}`} aria-colindex=${from + index + 1} key=${column.name}
                class=${`cell${column.isNumeric ? " number" : ""}${row === focus.row && from + index === focus.column ? " focus" : ""}`}
-               style=${{ left: `${edges[from + index]}px`, width: `${column.width}px` }}>${props.cell(row, column.name) ?? "…"}</div>`)}
+               style=${{ left: `${edges[from + index]}px`, width: `${column.width}px` }}>${content(row, column.name)}</div>`)}
       </div>`);
   }
   return html`
     <div class="grid" role="grid" tabindex="0" ref=${box} onKeyDown=${onKeyDown} aria-label=${props.label} aria-multiselectable="true"
-         aria-rowcount=${total + 1} aria-colcount=${columns.length} aria-activedescendant=${`cell-${focus.row}-${focus.column}`}>
+         aria-rowcount=${total + 1} aria-colcount=${columns.length} aria-activedescendant=${focus.row >= first && focus.row < last && focus.column >= from && focus.column < to ? `cell-${focus.row}-${focus.column}` : undefined}>
       <div class="rows" role="presentation" style=${{ height: `${(total + 1) * ROW_HEIGHT}px`, width: `${edges[columns.length]}px` }}>
         <div role="row" aria-rowindex="1" class="row head">
           ${visible.map((column, index) => html`
-            <div role="columnheader" key=${column.name} aria-colindex=${from + index + 1} class="cell"
+            <div role="columnheader" key=${column.name} aria-colindex=${from + index + 1} class=${`cell${column.isNumeric ? " number" : ""}`}
                  aria-sort=${column.name !== props.sort ? "none" : props.descending ? "descending" : "ascending"}
                  style=${{ left: `${edges[from + index]}px`, width: `${column.width}px` }}>
               <button title=${column.name} onClick=${() => props.onSort(column.name)}>
