@@ -4,12 +4,13 @@
     python benchmarks/dashboard.py --only start,filter --runs 3000
 
 The store is written by direct inserts, in less than a minute, and kept with --folder. Times of the parts start, filter,
-sort and column are those of the page in Chromium, from the action until the grid shows the result.
+sort, column and curves are those of the page in Chromium, from the action until it shows the result.
 
 start    from the start of `rosenblatt ui` until the grid shows cells of the columns that differ
 filter   from a new filter in the address until the grid shows the matching rows
 sort     the same for another order
 column   the same for one more column
+curves   from the address of 50 runs, with a curve of 10,000 points each, until the page of comparisons shows them
 memory   of the server after all of it, beyond an idle `rosenblatt` that has opened the store
 """
 
@@ -41,7 +42,7 @@ from tests.serving.browser import Page, open_page
 PARAMS, METRICS, CURVES, POINTS = 100, 95, 50, 10_000
 DIFFERING_PARAMS = 30  # the others have the same value in all runs, as most have in a search
 ROUNDS = 5
-GOALS = {"start": 1500, "filter": 100, "sort": 100, "column": 150, "memory": 60}
+GOALS = {"start": 1500, "filter": 100, "sort": 100, "column": 150, "curves": 600, "memory": 60}
 GRID = "document.querySelector('.grid')"
 HAS_CELLS = f"{GRID}?.querySelector('.row:not(.head)') && !{GRID}.innerText.includes('…')"
 IDLE = """
@@ -107,6 +108,11 @@ def _make_chunks(ids: list[str]) -> Iterator[tuple[str, bytes]]:
         yield run, encode(make_points(steps, 1e9 + steps * 0.1, values))
 
 
+def read_curve_runs(folder: Path) -> list[str]:
+    with closing(sqlite3.connect(folder / "runs.db")) as connection:
+        return [run for (run,) in connection.execute("SELECT run FROM curve_chunks")]
+
+
 @contextmanager
 def serve(url: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command `rosenblatt ui`: its process and its address."""
@@ -167,6 +173,17 @@ def measure_grid(page: Page, address: str, round_number: int) -> dict[str, float
     return times
 
 
+def measure_curves(page: Page, address: str, ids: list[str]) -> float:
+    """Milliseconds from the address of a comparison until its curves are drawn."""
+    page.open("about:blank")
+    page.open(f"{address}#/compare")
+    page.wait_for("document.querySelector('h1')")
+    action = f"location.hash = '#/compare?metrics=metric00&runs={','.join(ids)}'"
+    return measure(
+        page, action, "document.querySelectorAll('.legend li').length > 24 && document.querySelector('.u-over')"
+    )
+
+
 def measure_memory(url: str, pid: int) -> float:
     """MB of memory of the server beyond an idle process that has opened the store, without pages of mapped files."""
     with subprocess.Popen([sys.executable, "-c", IDLE, url], stdout=subprocess.PIPE, text=True) as idle:
@@ -192,6 +209,7 @@ def run(parts: list[str], folder: Path, n_runs: int) -> dict[str, float]:
             for round_number in range(ROUNDS):
                 for name, value in measure_grid(page, address, round_number).items():
                     results.setdefault(name, []).append(value)
+                results.setdefault("curves", []).append(measure_curves(page, address, read_curve_runs(folder)))
             results["memory"] = [measure_memory(url, process.pid)]
     return {name: median(values) for name, values in results.items() if name in parts}
 

@@ -74,6 +74,7 @@ def test_of_many_runs_the_newest_are_read_first_and_the_others_on_the_next_calls
         batch.add_run(run, "e", "", "fit", started=float(number), state="finished")
         batch.add_params(run, {f"p{number}": 1})
     store.write(batch)
+    assert FieldIndex(store).count(ids[:3]).examined == 3
     index = FieldIndex(store)
     first = index.count(ids)
     assert first.examined == 500

@@ -111,7 +111,9 @@ def test_tags_and_notes_are_edited_in_place(page: Page, address: str, recorded: 
 
 def test_curves_of_runs_are_compared_zoomed_and_averaged(page: Page, address: str, ids: dict[str, str]):
     runs = ",".join(ids[f"run-{seed}"] for seed in range(4))
-    open_page_at(page, f"{address}#/compare?runs={runs}&metrics=loss", "document.querySelector('.chart canvas')")
+    open_page_at(
+        page, f"{address}#/compare?runs={runs}&metrics=loss&target=loss", "document.querySelector('.chart canvas')"
+    )
     page.wait_for("document.querySelectorAll('.legend li').length >= 4 && document.querySelector('.chart .u-over')")
     page.wait_for(f"{TEXT}.includes('importance needs 8')")  # by then nothing moves
     for _ in range(10):  # a change of the layout may come between press and release
@@ -135,7 +137,9 @@ def test_curves_of_runs_are_compared_zoomed_and_averaged(page: Page, address: st
 
 def test_the_importance_of_a_search_is_that_of_its_dimension(page: Page, address: str, recorded: Store):
     trials = [run.id for run in find_runs(recorded, "kind = 'trial'")]
-    open_page_at(page, f"{address}#/compare?runs={','.join(trials)}", "document.querySelector('table.bars')")
+    open_page_at(
+        page, f"{address}#/compare?runs={','.join(trials)}&target=score", "document.querySelector('table.bars')"
+    )
     assert page.evaluate("document.querySelector('table.bars tbody').innerText").split()[:2] == ["x", "1"]
 
 

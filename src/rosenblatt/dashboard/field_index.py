@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -54,7 +54,7 @@ class FieldIndex:
     def count(self, ids: Sequence[str]) -> FieldCounts:
         """Find the fields of some runs. Raises StoreError."""
         with self._lock:
-            self._refresh()
+            self._refresh(set(ids))
             rows = np.array([self._rows[run] for run in ids if run in self._rows], np.int64)
             if not rows.size:
                 return FieldCounts(0, {})
@@ -64,8 +64,8 @@ class FieldIndex:
             fields = {key: (n_runs[column], differs[column]) for key, column in self._columns.items() if n_runs[column]}
             return FieldCounts(len(rows), fields)
 
-    def _refresh(self) -> None:
-        """Read runs that are new or have changed, newest first, and forget deleted ones."""
+    def _refresh(self, ids: Collection[str]) -> None:
+        """Read runs that are new or have changed, those of some ids first, then newest first; forget deleted ones."""
         if time.monotonic() < self._fresh_until:
             return
         deadline = time.monotonic() + REFRESH_TIME_S
@@ -80,6 +80,7 @@ class FieldIndex:
                 run for run, version in versions.items()
                 if self._versions.get(run) != version or version[0] == "running" or version[-1]
             ]  # fmt: skip
+            changed.sort(key=lambda run: run not in ids)
             for batch in batches(changed):
                 for kind in _TABLES:
                     self._read(connection, kind, batch)

@@ -9,7 +9,8 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from rosenblatt.errors import ignore_warnings
-from rosenblatt.tuning.samplers import MIN_IMPORTANCE_TRIALS
+from rosenblatt.spec.scoring import Direction
+from rosenblatt.tuning.samplers import MIN_IMPORTANCE_TRIALS, create_study
 
 MAX_VALUES = 50  # different texts of a hyperparameter; one with more, such as a file name, is left out
 
@@ -33,7 +34,7 @@ def rank_hyperparameters(runs: Sequence[tuple[Mapping[str, str], float]], minimi
     if not usable:
         return {}
     with ignore_warnings():
-        study = optuna.create_study(direction="minimize" if minimize else "maximize")
+        study = create_study([Direction.MINIMIZE if minimize else Direction.MAXIMIZE])
         distributions = {name: distribution for name, (_, distribution) in usable.items()}
         for place, (_, score) in enumerate(runs):
             params = {name: values[place] for name, (values, _) in usable.items()}

@@ -130,7 +130,7 @@ class Sampler:
     @property
     def study(self) -> optuna.Study:
         """All trials as an Optuna study: final scores as values, scores at earlier rungs as intermediate values."""
-        study = _create_study(self._directions())
+        study = create_study(self._directions())
         for number, observation in self.observations.items():
             if observation.state != TrialState.RUNNING and number >= 0:
                 study.add_trial(self._to_frozen_trial(observation, keep_pruned=True))
@@ -146,7 +146,7 @@ class Sampler:
         names = [name for name in names if len({format_value(observation.params[name]) for observation in scored}) > 1]
         if len(scored) < MIN_IMPORTANCE_TRIALS or not names:
             return {}
-        study = _create_study([self._direction])
+        study = create_study([self._direction])
         for observation in scored:
             completed = Observation(observation.params, observation.score, state=TrialState.COMPLETE)
             study.add_trial(self._to_frozen_trial(completed, single_objective=True))
@@ -166,7 +166,7 @@ class Sampler:
         seed = int(np.random.default_rng([self._seed, self._generation]).integers(2**31))
         with ignore_warnings():
             sampler = _sampler(self._search, self._space, seed)
-        return _create_study(self._directions(), sampler)
+        return create_study(self._directions(), sampler)
 
     def _rebuild_study(self) -> None:
         """Start a new study from the best and the latest trials."""
@@ -213,7 +213,7 @@ class Sampler:
         )
 
 
-def _create_study(directions: Iterable[Direction], sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
+def create_study(directions: Iterable[Direction], sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
     """Create a study without Optuna's message about it; the verbosity of Optuna's logger stays the user's."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))

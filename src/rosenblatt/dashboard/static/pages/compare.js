@@ -71,7 +71,7 @@ export function ComparePage() {
 }
 
 function Importance({ ids, metrics, query }) {
-  const metric = query.target || metrics[0] || "";
+  const metric = query.target ?? ""; // computed on request, as it takes the server a second
   const [importance, setImportance] = useState(null), [error, setError] = useState("");
   const key = ids.join(",");
   useEffect(() => {
@@ -82,11 +82,11 @@ function Importance({ ids, metrics, query }) {
   }, [key, metric]);
   const entries = Object.entries(importance?.fractions ?? {}).slice(0, 15);
   return html`<section aria-labelledby="importance"><h2 id="importance">Importance of hyperparameters</h2>
-    <label>for a ${importance?.direction === "min" ? "small" : "large"} <select value=${metric} onChange=${(event) => updateQuery({ target: event.target.value })}>${metrics.map((name) => html`<option value=${name} selected=${name === metric}>${name}</option>`)}</select></label>
+    <label>for ${metric && importance ? (importance.direction === "min" ? "small values of" : "large values of") : ""} <select value=${metric} onChange=${(event) => updateQuery({ target: event.target.value })}><option value="" selected=${!metric}>choose a metric</option>${metrics.map((name) => html`<option value=${name} selected=${name === metric}>${name}</option>`)}</select></label>
     ${error && html`<p class="message error" role="alert">${error}</p>`}
-    ${importance && !entries.length && html`<p class="message">${importance.runs < importance.needed
+    ${metric && importance && !entries.length && html`<p class="message">${importance.runs < importance.needed
       ? `${importance.runs} of these runs have a value of this metric; importance needs ${importance.needed}.` : "No hyperparameter differs that all of these runs have."}</p>`}
-    ${entries.length > 0 && html`<table class="bars"><thead><tr><th scope="col">hyperparameter</th><th scope="col">fraction</th><th scope="col"><span class="hidden">bar</span></th></tr></thead>
+    ${metric && entries.length > 0 && html`<table class="bars"><thead><tr><th scope="col">hyperparameter</th><th scope="col">fraction</th><th scope="col"><span class="hidden">bar</span></th></tr></thead>
       <tbody>${entries.map(([name, fraction]) => html`<tr key=${name}><th scope="row">${name}</th><td>${formatNumber(Number(fraction.toFixed(3)))}</td><td><svg width="200" height="12" aria-hidden="true"><rect width=${200 * fraction} height="12" class="bar" /></svg></td></tr>`)}</tbody></table>
       <p class="muted">How well each one tells the best runs from the others (PED-ANOVA, Watanabe et al. 2023).</p>`}
   </section>`;
