@@ -1,10 +1,12 @@
 import base64
 import datetime as dt
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
 import pytest
 
+from rosenblatt.data.schema.dates import DateFormat
 from rosenblatt.serving.cells import DTYPES, CellError, Cells, show_cell
 from tests.models.export.fitted_models import encode_png
 
@@ -65,6 +67,24 @@ def test_dates_keep_the_local_time():
     cells = make_cells("date")
     series = cells.join("x", [cells.check("x", ["2024-02-29T08:30:00+09:00"])])
     assert series.cast(pl.String)[0] == "2024-02-29 08:30:00.000000"
+
+
+@pytest.mark.parametrize(
+    ("dates", "hour"),
+    [(DateFormat(), 8), (DateFormat(zone="z", offset=0), 23), (DateFormat(zone="america/new_york"), 18)],
+)
+def test_times_are_converted_to_the_time_zone_of_training(dates, hour):
+    cells, moment = Cells("date", dates=dates), dt.datetime(2024, 2, 29, 8, 30, tzinfo=ZoneInfo("Asia/Tokyo"))
+    for part in (cells.check("x", [moment.isoformat()]), cells.check_series(pl.Series([moment]))):
+        assert cells.join("x", [part]).dt.hour().to_list() == [hour]
+
+
+def test_times_with_a_zone_beside_an_unknown_one_of_training_are_refused():
+    cells, moment = Cells("date", dates=DateFormat(zone="ist")), dt.datetime(2024, 2, 29, tzinfo=ZoneInfo("Asia/Tokyo"))
+    with pytest.raises(CellError, match="a time without a time zone, in that of training, but holds '2024-02-29"):
+        cells.check("x", [moment.isoformat()])
+    with pytest.raises(CellError, match="a time without a time zone"):
+        cells.check_series(pl.Series([moment]))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import base64
 import binascii
 import datetime as dt
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ import polars as pl
 from rosenblatt.data.media.columns import sequence_column
 from rosenblatt.data.media.images import is_image_content
 from rosenblatt.data.schema.booleans import Pair
+from rosenblatt.data.schema.dates import DateFormat, as_dates, to_local_time
+from rosenblatt.errors import TableError
 
 Part = list[Any] | np.ndarray | pl.Series
 """Checked cells of one request: numbers (n,) float64, a column, or a list, which is joined with others in a batch."""
@@ -64,11 +66,13 @@ class Cells:
         kind: of the field.
         pair: how no and yes of a boolean field were written in training, which strings may repeat.
         channels: numbers in each step of a sequence.
+        dates: how dates were written in training, to whose time zone times are converted.
     """
 
     kind: FieldKind
     pair: Pair = ("false", "true")
     channels: int = 1
+    dates: DateFormat = field(default_factory=DateFormat)
 
     @property
     def expected(self) -> str:
@@ -90,7 +94,7 @@ class Cells:
         if self.kind in ("category", "text") and {*map(type, cells)} <= {str, type(None)}:
             return list(cells)
         convert = {
-            "boolean": self._to_boolean, "category": _to_category, "date": _to_date, "time": _to_time,
+            "boolean": self._to_boolean, "category": _to_category, "date": self._to_date, "time": _to_time,
             "image": _to_image, "text": _to_text,
         }[self.kind]  # fmt: skip
         is_optional = self.kind != "image"
@@ -144,13 +148,15 @@ class Cells:
         if self.kind in ("category", "text") and dtype in (pl.String, pl.Categorical, pl.Enum):
             return series.cast(pl.String)
         if self.kind in ("date", "time") and dtype in (pl.Date, pl.Datetime):
-            series = series.dt.replace_time_zone(None) if isinstance(dtype, pl.Datetime) else series
-            return series.cast(pl.Datetime("us"))
+            return self._convert(0, series, lambda dates: as_dates(dates, self.dates))
         return self.check(series.name, series.to_list())
 
     def _convert(self, position: int, cell: object, convert: Callable[[Any], Any]) -> Any:
         try:
             return convert(cell)
+        except TableError:
+            first = cell[0] if isinstance(cell, pl.Series) else cell
+            raise CellError(position, first, "a time without a time zone, in that of training") from None
         except (ValueError, TypeError, OverflowError):
             raise CellError(position, cell, self.expected) from None
 
@@ -159,6 +165,13 @@ class Cells:
             return cell
         if isinstance(cell, str | int) and str(cell).strip().lower() in self.pair:
             return str(cell).strip().lower() == self.pair[1]
+        raise TypeError
+
+    def _to_date(self, cell: object) -> dt.datetime:
+        """The local time of a date, in the time zone of training if it had one."""
+        moment = dt.datetime.fromisoformat(cell.strip()) if isinstance(cell, str) else cell
+        if isinstance(moment, dt.datetime):
+            return to_local_time(moment, "", self.dates)
         raise TypeError
 
 
@@ -179,15 +192,6 @@ def _to_category(cell: object) -> str:
 def _to_text(cell: object) -> str:
     if isinstance(cell, str):
         return cell
-    raise TypeError
-
-
-def _to_date(cell: object) -> dt.datetime:
-    """The local time of a date, without its time zone."""
-    if isinstance(cell, dt.datetime):
-        return cell.replace(tzinfo=None)
-    if isinstance(cell, str):
-        return dt.datetime.fromisoformat(cell.strip()).replace(tzinfo=None)
     raise TypeError
 
 

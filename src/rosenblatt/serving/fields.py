@@ -260,7 +260,7 @@ def _field(column: Column, encoding: object) -> Field:
     kind: FieldKind = column.kind  # type: ignore[assignment] # input columns are of these kinds
     if kind == "date":
         is_time = TIME in column.date_format.layouts
-        return Field(column.name, Cells("time" if is_time else "date"), column=column)
+        return Field(column.name, Cells("time" if is_time else "date", dates=column.date_format), column=column)
     if kind == "boolean":
         return Field(column.name, Cells("boolean", pair=column.boolean_pair), column=column)
     if isinstance(encoding, CategoryEncoding):

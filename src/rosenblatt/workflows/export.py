@@ -41,7 +41,7 @@ def export(
         f"{result.comparison.largest_difference:.1e} of the largest prediction"
     )
     for sentence in result.signature.boundaries:
-        notify(f"not in the file: {sentence}")
+        notify(f"note: {sentence}")
     return result
 
 

@@ -1,10 +1,11 @@
 # ruff: noqa: DTZ001 - tables hold local times
 import datetime as dt
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
 
-from rosenblatt.data.schema.dates import date_features, infer_dates, read_dates
+from rosenblatt.data.schema.dates import DateFormat, as_dates, date_features, infer_dates, read_dates, typed_date_format
 from rosenblatt.errors import TableError
 
 DAYS = [dt.datetime(2019, 1, 1) + dt.timedelta(days=37 * i % 900) for i in range(300)]
@@ -181,6 +182,35 @@ def test_new_centuries_and_time_zones_are_noted(trained, new, note):
 def test_times_in_another_zone_than_an_unknown_one_of_training_are_no_dates():
     written = infer(DAYS, "%Y-%m-%d %H:%M IST").format
     assert read_dates(pl.Series(["2021-01-01 10:00 Z"]), written, []).to_list() == [None]
+
+
+@pytest.mark.parametrize(
+    ("written", "hour", "note"),
+    [
+        (DateFormat(), 8, ["time zones are ignored, as training had none"]),
+        (DateFormat(zone="+02:00", offset=120), 1, ["times are converted to the time zone of training"]),
+        (DateFormat(zone="america/new_york"), 18, ["times are converted to the time zone of training"]),
+        (DateFormat(zone="asia/tokyo"), 8, []),
+        (DateFormat(zone="jst", offset=540), 8, []),
+    ],
+)
+def test_typed_times_are_converted_to_the_time_zone_of_training(written, hour, note):
+    moments, notes = pl.Series("when", [dt.datetime(2024, 2, 29, 8, 30, tzinfo=ZoneInfo("Asia/Tokyo")), None]), []
+    assert as_dates(moments, written, notes).dt.hour().to_list() == [hour, None]
+    assert [str(found.text) for found in notes] == note
+    assert as_dates(moments).dt.hour().to_list() == [8, None]
+
+
+def test_typed_times_beside_a_zone_without_offset_are_refused():
+    moments = pl.Series("when", [dt.datetime(2024, 2, 29, tzinfo=ZoneInfo("Asia/Tokyo"))])
+    with pytest.raises(TableError, match="'when' holds times with a time zone, but those of training were in IST"):
+        as_dates(moments, DateFormat(zone="ist"))
+
+
+@pytest.mark.parametrize(("zone", "offset"), [("UTC", 0), ("Europe/Berlin", None), (None, None)])
+def test_the_time_zone_of_a_typed_column_is_part_of_its_format(zone, offset):
+    written = typed_date_format(pl.Datetime("us", zone))
+    assert (written.zone, written.offset) == ((zone or "").lower(), offset)
 
 
 def test_the_end_of_the_day_is_later_than_any_other_time():

@@ -8,7 +8,7 @@ from tests.models.export.fitted_models import make_deep_model, make_dense_model,
 def test_a_signature_names_the_tensors_in_order_and_what_stays_outside():
     signature = read_signature(make_deep_model("text, image and table"))
     assert signature.tensor_names == ("numbers", "categories", "tokens", "lengths", "image")
-    assert [sentence.split()[0] for sentence in signature.boundaries] == ["Texts", "Files"]
+    assert [sentence.split()[0] for sentence in signature.boundaries] == ["Categories", "Texts", "Files"]
     assert json.loads(json.dumps(signature.to_json()))["outputs"] == ["a", "b", "c"]
 
 

@@ -25,6 +25,7 @@ from rosenblatt.data.schema.dates import (
     date_feature,
     find_order,
     read_dates,
+    typed_date_format,
 )
 from rosenblatt.data.schema.decimal_marks import MARK_NAMES, adapt_formats
 from rosenblatt.data.schema.missing import MissingRule, make_rule, make_word_rule
@@ -177,10 +178,13 @@ class Column(BaseModel):
         return values.alias(self.name)
 
     def _dates(self, series: pl.Series, notes: Notes | None = None) -> pl.Series:
-        if series.dtype.is_temporal():
-            return as_dates(series)
-        text = self._text(series)
         date_notes: list[Note] = []
+        if series.dtype.is_temporal():
+            dates = as_dates(series, self.date_format, date_notes)
+            if notes is not None:
+                notes += [(self.name, note) for note in date_notes]
+            return dates
+        text = self._text(series)
         if self.date_format.unit:
             dates = read_numeric_dates(text, self.date_format, date_notes)
         else:
@@ -395,8 +399,9 @@ def schema_from_dtypes(frame: pl.DataFrame) -> Schema:
             return Column(name=series.name, kind="number", number_format=seconds, missing=missing)
         if series.dtype.is_temporal():
             return Column(
-                name=series.name, kind="date", date_parts=("day", "month", "weekday", "hour"), missing=missing
-            )
+                name=series.name, kind="date", date_format=typed_date_format(series.dtype),
+                date_parts=("day", "month", "weekday", "hour"), missing=missing,
+            )  # fmt: skip
         if medium_kind(series.dtype) or series.dtype in (pl.List, pl.Array):
             kind = medium_kind(series.dtype) or "sequence"
             return Column(name=series.name, kind=kind, missing=missing, include=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 import polars as pl
@@ -32,6 +33,7 @@ YEARS_AHEAD = 20  # the latest year that two digits stand for, from now; 0 in co
 DAY_US = 86_400_000_000  # microseconds
 
 _PLAIN_LAYOUTS = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M")
+_UTC_NAMES = ("utc", "etc/utc", "gmt", "etc/gmt", "zulu", "etc/zulu", "universal", "etc/universal")
 _BIRTH = re.compile(r"birth|born|dob(?![a-z])|geburt|naissance|nacimiento|nascita|nascimento", re.IGNORECASE)
 
 
@@ -48,6 +50,11 @@ class DateFormat(BaseModel):
     zone: str = ""  # the time zone of the cells, if all that name a zone name the same one
     offset: int | None = None  # minutes from UTC to which times with a zone are converted; None leaves them
     unit: str = ""  # what numbers in place of dates count, as `numeric_dates` names it
+
+    @property
+    def has_zone(self) -> bool:
+        """Whether the times of the training table have a time zone."""
+        return self.offset is not None or self.zone != ""
 
 
 class InferredDates(NamedTuple):
@@ -354,15 +361,14 @@ def _short_year_notes(parts: pl.DataFrame, dates: pl.Series, format: DateFormat)
 def _zone_notes(parts: pl.DataFrame, format: DateFormat) -> list[Note]:
     """Notes on times in a later table whose zone is not that of the training table."""
     zones, notes = parts["zone"].fill_null(""), []
-    has_zone = format.offset is not None or format.zone != ""
-    if not has_zone:
+    if not format.has_zone:
         others, text = zones.filter(zones != ""), "time zones are ignored, as training had none"
     else:
         is_other = (parts["offset"] != (format.offset or 0)).fill_null(False) & (format.zone != "")
         others, text = zones.filter(is_other), "times are converted to the time zone of training"
     if len(others):
         notes.append(Note(text=text, detail=format_list(others.unique(maintain_order=True).str.to_uppercase(), 3)))
-    if has_zone and ((zones == "") & parts["has_time"]).any():
+    if format.has_zone and ((zones == "") & parts["has_time"]).any():
         note = Note(text="times without a time zone are read in that of training", detail=format.zone.upper() or "UTC")
         notes.append(note)
     return notes
@@ -372,15 +378,80 @@ def _name_layouts(format: DateFormat, layouts: tuple[str, ...] | list[str]) -> s
     return " or ".join(format.order if layout == NUMBERS and format.order else layout for layout in layouts)
 
 
-def as_dates(series: pl.Series) -> pl.Series:
-    """Convert dates, times or durations to Datetime; times and durations count from 1 January 1970."""
-    if series.dtype == pl.Datetime:
-        return series.dt.replace_time_zone(None).cast(pl.Datetime("us"))
+def typed_date_format(dtype: pl.DataType) -> DateFormat:
+    """The format of a typed column of a training table: its time zone."""
+    zone = (dtype.time_zone or "").lower() if isinstance(dtype, pl.Datetime) else ""
+    return DateFormat(zone=zone, offset=0 if zone in _UTC_NAMES else None)
+
+
+def as_dates(series: pl.Series, format: DateFormat | None = None, notes: list[Note] | None = None) -> pl.Series:
+    """Convert dates, times or durations to Datetime; times and durations count from 1 January 1970.
+
+    Args:
+        series: typed cells.
+        format: of the training table, to whose time zone times are converted; None keeps the time zone of the cells.
+        notes: receives what was converted or ignored.
+
+    Raises TableError if the offset of the time zone of training from UTC is not known.
+    """
+    if isinstance(series.dtype, pl.Datetime):
+        local = series.dt.replace_time_zone(None).cast(pl.Datetime("us"))
+        return local if format is None else _to_training_zone(series, local, format, [] if notes is None else notes)
     if series.dtype == pl.Time:
         return (series.cast(pl.Int64) // 1000).cast(pl.Datetime("us"))
     if series.dtype == pl.Duration:
         return series.dt.total_microseconds().cast(pl.Datetime("us"))
     return series.cast(pl.Datetime("us"))
+
+
+def _to_training_zone(series: pl.Series, local: pl.Series, format: DateFormat, notes: list[Note]) -> pl.Series:
+    """Times of a typed column in the time zone of training; `local` are the same as they stand in the column."""
+    zone = getattr(series.dtype, "time_zone", None)
+    if zone is None or not format.has_zone:
+        if format.has_zone:
+            detail = format.zone.upper() or "UTC"
+            notes.append(Note(text="times without a time zone are read in that of training", detail=detail))
+        elif zone is not None:
+            notes.append(Note(text="time zones are ignored, as training had none", detail=zone))
+        return local
+    if format.offset is not None:
+        minutes = pl.duration(minutes=format.offset)
+        utc = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None).cast(pl.Datetime("us"))
+        converted = utc.to_frame().select(pl.col(series.name) + minutes).to_series()
+    elif format.zone == zone.lower():
+        return local
+    else:
+        name = zone_name(series.name, format)
+        converted = series.dt.convert_time_zone(name).dt.replace_time_zone(None).cast(pl.Datetime("us"))
+    if not converted.equals(local):
+        notes.append(Note(text="times are converted to the time zone of training", detail=zone))
+    return converted
+
+
+def zone_name(name: str, format: DateFormat) -> str:
+    """The time zone of a column of training, by its name in the database of time zones.
+
+    Raises TableError if it has none, such as IST, which several zones share.
+    """
+    names = {zone.lower(): zone for zone in available_timezones()}
+    if format.zone not in names:
+        raise TableError(
+            f"Column {name!r} holds times with a time zone, but those of training were in {format.zone.upper()}, which "
+            "is no unique time zone. Give times without a time zone, in that of training."
+        )
+    return names[format.zone]
+
+
+def to_local_time(moment: dt.datetime, name: str, format: DateFormat) -> dt.datetime:
+    """The time of one cell in the time zone of training, as `as_dates` converts a column; as written if it had none.
+
+    Raises TableError as `zone_name` does.
+    """
+    if moment.tzinfo is None or not format.has_zone:
+        return moment.replace(tzinfo=None)
+    if format.offset is not None:
+        return moment.astimezone(dt.timezone(dt.timedelta(minutes=format.offset))).replace(tzinfo=None)
+    return moment.astimezone(ZoneInfo(zone_name(name, format))).replace(tzinfo=None)
 
 
 def as_seconds(durations: pl.Series) -> pl.Series:

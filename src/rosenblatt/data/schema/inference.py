@@ -22,6 +22,7 @@ from rosenblatt.data.schema.dates import (
     as_dates,
     date_features,
     infer_dates,
+    typed_date_format,
 )
 from rosenblatt.data.schema.decimal_marks import DecimalMarks, complete_format, detect_marks
 from rosenblatt.data.schema.identifiers import MIN_IDENTIFIER_ROWS, are_codes, is_numbering
@@ -169,7 +170,8 @@ def infer_column(series: pl.Series, max_categories: int, format: TableFormat, ma
     if series.dtype == pl.Duration:
         return column.make_column("number", number_format=NumberFormat(unit=SECONDS))
     if series.dtype.is_temporal():
-        return column.make_column("date", date_parts=date_features(as_dates(column.cells)))
+        written = typed_date_format(series.dtype)
+        return column.make_column("date", date_format=written, date_parts=date_features(as_dates(column.cells)))
     numbers = column.cells.cast(pl.Float64)
     if are_codes(column.cells, numbers):
         return _word_column(dataclasses.replace(column, cells=column.cells.cast(pl.String)), max_categories)

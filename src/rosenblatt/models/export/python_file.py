@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 
 from rosenblatt.data.schema.columns import Column
+from rosenblatt.data.schema.date_patterns import TIME
 from rosenblatt.data.schema.missing import ALL_MARKERS
+from rosenblatt.data.schema.numbers import NumberFormat
+from rosenblatt.data.schema.units import parse_affixes
 from rosenblatt.errors import ExportError, format_list
 from rosenblatt.models.export.network_tree import make_network_tree
 from rosenblatt.models.export.signature import FittedModel, Signature
@@ -125,13 +128,33 @@ def _check(model: FittedModel) -> None:
 def _notes(columns: Sequence[Column], n_values: int) -> list[str]:
     """Sentences on cells that are read otherwise than by `rosenblatt predict`, and on how numbers are written."""
     notes = []
-    if dates := [column.name for column in columns if column.kind == "date"]:
-        notes.append(f"Dates must be written as 2024-01-31 or 2024-01-31 12:30:00: {format_list(dates)}.")
+    notes += _date_notes([column for column in columns if column.kind == "date"])
     if any(column.kind == "number" for column in columns):
         notes.append("Numbers must be written as in training; other cells raise ValueError.")
     if n_values > MAX_READABLE_VALUES:
         notes.append(f"The arrays of {n_values:,} weights are written in base64, as float32.")
     return notes
+
+
+def _date_notes(columns: Sequence[Column]) -> list[str]:
+    """Notes on how dates and times must be written, and on their time zones."""
+    names: dict[str, list[str]] = {}
+    for column in columns:
+        zone = column.date_format.zone.upper()
+        if TIME in column.date_format.layouts:
+            names.setdefault("Times must be written as 12:30:00", []).append(column.name)
+            continue
+        names.setdefault("Dates must be written as 2024-01-31 or 2024-01-31 12:30:00", []).append(column.name)
+        if column.date_format.offset is not None:
+            text = (
+                f"Times with a time zone are converted to that of training, {zone or 'UTC'}, in which others are read"
+            )
+        elif zone:
+            text = f"Times must be in the time zone of training, {zone}, and without another one"
+        else:
+            text = "Time zones are ignored, as training had none"
+        names.setdefault(text, []).append(column.name)
+    return [f"{text}: {format_list(columns_of_text)}." for text, columns_of_text in names.items()]
 
 
 def _describe_columns(columns: Sequence[Column], signature: Signature) -> list[dict[str, Any]]:
@@ -150,13 +173,27 @@ def _describe_column(column: Column, categories: list[str]) -> dict[str, Any]:
         "missing_numbers": [number for number in map(_to_number, rule.words) if number is not None],
     }
     if column.kind == "number":
-        written = column.number_format
-        names = ("decimal", "thousands", "unit", "plain_is_percent")
-        return description | {name: getattr(written, name) for name in names}
+        return description | _describe_numbers(column.number_format)
     if column.kind == "date":
-        return description | {"date_parts": list(column.date_parts)}
+        dates = column.date_format
+        parts = {"date_parts": list(column.date_parts), "is_time": TIME in dates.layouts}
+        return description | parts | {"zone": dates.zone, "offset": dates.offset}
     words = {"words": list(column.boolean_pair)} if column.kind == "boolean" else {}
     return description | {"categories": categories} | words
+
+
+def _describe_numbers(written: NumberFormat) -> dict[str, Any]:
+    """How numbers are written, and what may stand before and after them instead of their unit."""
+    unit = written.unit
+    before = [prefix for prefix in (f"{unit} ", unit) if _has_unit(prefix, "", unit)]
+    after = [suffix for suffix in (f" {unit}", unit) if _has_unit("", suffix, unit)]
+    names = ("decimal", "thousands", "unit", "plain_is_percent")
+    return {name: getattr(written, name) for name in names} | {"unit_before": before, "unit_after": after}
+
+
+def _has_unit(before: str, after: str, unit: str) -> bool:
+    affixes = parse_affixes(before, after, letters=False) if unit else None
+    return affixes is not None and affixes.unit == unit
 
 
 def _to_number(word: str) -> float | None:

@@ -14,7 +14,7 @@ The output is (n, K): what `Model.predict_raw` returns; (n, T, K) for models tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -23,9 +23,9 @@ import polars as pl
 
 from rosenblatt.data.encoding.encoder import CategoryEncoding, Encoder, MediaEncoding, NumberEncoding
 from rosenblatt.data.encoding.media_encodings import ImageEncoding, SequenceEncoding, TextEncoding
-from rosenblatt.data.schema.columns import Schema
+from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.errors import format_list
+from rosenblatt.errors import format_list, join_names
 from rosenblatt.models.metadata import ModelMetadata
 from rosenblatt.models.trained import TrainedTrial
 
@@ -201,17 +201,33 @@ def _preparation(encoding: MediaEncoding) -> tuple[object, ...]:
     return encoding.column, encoding.max_length, encoding.never_truncate
 
 
-def _boundaries(model: FittedModel, media: Sequence[MediumInput]) -> list[str]:
-    sentences = list[str]()
-    converted = [column.name for column in model.schema.input_columns if column.kind == "date"]
-    if converted:
-        sentences.append(
-            f"Dates are read outside: {format_list(converted)} enter as the numbers that `numbers` names, such as year."
+def _cell_boundaries(columns: Sequence[Column]) -> Iterator[str]:
+    """Sentences on how cells of a table become numbers and categories."""
+    dates = [column for column in columns if column.kind == "date"]
+    if dates:
+        features = [f"{column.name} ({part})" for column in dates for part in column.date_parts]
+        yield (
+            f"Dates are read outside: `numbers` takes {format_list(features)} (day: days since 1970; month: 1 to 12; "
+            "weekday: 1, Monday, to 7; hour: 0 to 24)."
         )
-    booleans = [c for c in model.schema.input_columns if c.kind == "boolean"]
+    zones = [f"{c.name} ({c.date_format.zone.upper() or 'UTC'})" for c in dates if c.date_format.has_zone]
+    if zones:
+        yield f"Times are converted to the time zone of training outside: {join_names(zones)}."
+    units = [f"{c.name} ({c.number_format.unit})" for c in columns if c.kind == "number" and c.number_format.unit]
+    if units:
+        yield f"Units are removed outside, and percentages divided by 100: {join_names(units)}."
+    booleans = [f"{c.name} ({' and '.join(c.boolean_pair)} in training)" for c in columns if c.kind == "boolean"]
     if booleans:
-        pairs = ", ".join(f"{c.name} ({' and '.join(c.boolean_pair)} in training)" for c in booleans)
-        sentences.append(f"Booleans enter as 'false' and 'true': {pairs}.")
+        yield f"Booleans are given as 'false' and 'true': {join_names(booleans)}."
+    if any(c.kind in ("category", "boolean") and c.missing_rule.with_markers for c in columns):
+        yield "Categories are given without surrounding spaces, and words for a missing value as the empty string."
+    missing = [f"{c.name} ({', '.join(c.missing_rule.words)})" for c in columns if c.missing_rule.words]
+    if missing:
+        yield f"Cells that mean a missing value are replaced outside: {join_names(missing)}."
+
+
+def _boundaries(model: FittedModel, media: Sequence[MediumInput]) -> list[str]:
+    sentences = list(_cell_boundaries(model.schema.input_columns))
     for medium in media:
         encoding = medium.encoding
         if isinstance(encoding, ImageEncoding):
