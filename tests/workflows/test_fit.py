@@ -117,7 +117,7 @@ def test_several_labels_and_several_values_can_be_predicted(people):
 
 @pytest.mark.slow
 def test_real_tables_end_to_end(shared_data):
-    spec = Spec.from_hyperparameters(members=2, epochs=8)
+    spec = Spec.from_hyperparameters(members=1, epochs=6)
     adult = fit(
         read_table(shared_data / "adult-train.csv"), ["income"], spec, test=read_table(shared_data / "adult-test.csv"),
         notify=lambda _: None,

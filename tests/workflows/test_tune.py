@@ -157,7 +157,7 @@ def test_nothing_is_recorded_without_a_store(own_store):
 
 
 @pytest.mark.slow
-def test_a_killed_search_is_resumed(work_folder):
+def test_a_killed_search_is_resumed(work_folder, capfd):
     (work_folder / "tune.py").write_text(
         """
 import os, time, rosenblatt
@@ -183,10 +183,8 @@ print("best", found.best_params, len(found.trials))
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert len((work_folder / "calls").read_text()) == 10
-    command = [sys.executable, "-m", "rosenblatt", "runs", "resume", "tune"]
-    process_result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert process_result.returncode == 0, process_result.stderr
-    assert "20" in process_result.stdout
+    assert resume(store, "tune") == 0
+    assert "20" in capfd.readouterr().out
     assert len((work_folder / "calls").read_text()) == 10 + 11  # the trial that was killed is trained again
     search_run = find_runs(store, include_trials=False)[0]
     assert search_run.state == "finished"
@@ -239,9 +237,10 @@ def resume_in_process():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be suspended here")
-def test_a_suspended_search_that_was_resumed_elsewhere_stops_when_it_wakes(suspended_search):
+def test_a_suspended_search_that_was_resumed_elsewhere_stops_when_it_wakes(suspended_search, capfd):
     process, store = suspended_search
-    scores, errors = resume_in_process().communicate()
+    assert resume(store, "slow") == 0
+    scores, errors = capfd.readouterr()
     trials = {trial.id: trial.state for trial in find_runs(store, "kind = trial")}
     process.send_signal(signal.SIGCONT)
     process_output, process_errors = process.communicate()
@@ -281,14 +280,12 @@ def move_killed_search(process, store, folder):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be suspended here")
-def test_a_search_is_resumed_after_its_project_was_moved(suspended_search, work_folder, monkeypatch):
+def test_a_search_is_resumed_after_its_project_was_moved(suspended_search, work_folder, monkeypatch, capfd):
     moved = move_killed_search(*suspended_search, work_folder)
     monkeypatch.chdir(moved)
-    resumed = resume_in_process()
-    errors = resumed.communicate()[1]
-    assert resumed.returncode == 0, errors
-    assert "changed since" not in errors
     with closing(Store(f"sqlite:///{moved}/.rosenblatt/runs.db")) as store:
+        assert resume(store, "slow") == 0
+        assert "changed since" not in capfd.readouterr().err
         assert find_runs(store, "kind = search")[0].state == "finished"
         assert len(find_runs(store, "kind = trial")) == 6
     assert not work_folder.exists()
@@ -394,24 +391,24 @@ print("best", result.best.run, [trial.reused for trial in result.trials])
 
 @pytest.mark.slow
 @pytest.mark.parametrize("has_repository", [False, True])
-def test_trials_of_a_source_that_was_changed_before_a_resume_do_not_count(work_folder, has_repository):
+def test_trials_of_a_source_that_was_changed_before_a_resume_do_not_count(work_folder, has_repository, capfd):
     script = work_folder / "t.py"
     script.write_text(KILLED)
     if has_repository:
         subprocess.run(["git", "init", "-q"], check=True)
     subprocess.run([sys.executable, "t.py"], check=False)
     script.write_text(KILLED.replace("FACTOR = 1", "FACTOR = 10"))
-    command = [sys.executable, "-m", "rosenblatt", "runs", "resume", "t"]
-    resumed = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "interrupted: 't.py'. Its 3 trials stay in the store, but do not count" in resumed.stderr
     store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
+    resume(store, "t")
+    output, errors = capfd.readouterr()
+    assert "interrupted: 't.py'. Its 3 trials stay in the store, but do not count" in errors
     trials = find_runs(store, "kind = trial", "number")
     assert [trial.number for trial in trials] == list(range(8))
     assert {len(load_all_curves(store, trial.id)["loss"].steps) for trial in trials} == {3}
     details = run_details(store, trials[0].parent)
     assert details.state == "finished"
     assert details.best["run"] in {trial.id for trial in trials[3:]}
-    assert f"best {details.best['run']} {[False] * 5}" in resumed.stdout
+    assert f"best {details.best['run']} {[False] * 5}" in output
     store.close()
 
 
