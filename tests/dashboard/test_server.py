@@ -27,7 +27,6 @@ with rosenblatt.track("remote", name="elsewhere") as run:
 def test_a_program_records_over_tls_with_the_token(tmp_path, monkeypatch):
     authority, certificate, key = make_certificates(tmp_path)
     url = f"sqlite:///{tmp_path}/runs.db"
-    Store(url).close()
     command = [sys.executable, "-m", "rosenblatt", "ui", "--store", str(tmp_path / "runs.db"), "--port", "0",
                "--host", "0.0.0.0", "--allow-host", "localhost", "--tls-cert", str(certificate), "--tls-key",
                str(key)]  # fmt: skip

@@ -432,13 +432,16 @@ def _save_curve_plot(curves: Mapping[str, Mapping[str, CurvePoints]], path: str)
 
 
 @contextmanager
-def open_store(location: str | None) -> Iterator[Store]:
-    """Open a store for reading; deliver records that wait for it, and end the runs of processes that were killed."""
+def open_store(location: str | None, *, create: bool = False) -> Iterator[Store]:
+    """Open a store for reading; deliver records that wait for it, and end the runs of processes that were killed.
+
+    With `create`, a store that does not exist is created.
+    """
     from rosenblatt.runs.store.owners import end_dead_runs
     from rosenblatt.runs.store.store import Store
     from rosenblatt.runs.tracking.spool import deliver_all
 
-    store = Store(_resolve_url(location), create=False)
+    store = Store(_resolve_url(location), create=create)
     try:
         deliver_all(store, make_reporter(True))
         with suppress(StoreError):  # a store that can only be read

@@ -55,6 +55,6 @@ def ui(store: str | None, read_token_file: str | None, no_open: bool, **listenin
         if not no_open and access.is_loopback:
             Thread(target=webbrowser.open, args=(link,), daemon=True).start()  # it may wait for the browser
 
-    with open_store(store) as opened_store:
+    with open_store(store, create=bool(access.token)) as opened_store:  # programs record in it
         options = DashboardOptions(where.host, where.port, where.tls_cert, where.tls_key, access)
         run_dashboard(opened_store, options, announce)
