@@ -57,6 +57,7 @@ class SearchAnswer(BaseModel):
     ends: list[float | None]
     scores: list[list[float | None]] = Field(description="After each rung that the trial has reached.")
     epochs: list[int | None]
+    seconds: list[float | None] = Field(description="Of training, on one core.")
     params: dict[str, list[float | str | None]] = Field(description="Hyperparameters that the search chooses.")
     hidden_params: int = Field(description="Number of others that differ.")
     rungs: list[str] = Field(description="Fraction of a full training at each rung; empty as long as it runs.")
@@ -87,6 +88,7 @@ def load_search(store: Store, query: SearchQuery) -> SearchAnswer:
         reasons=[row.reason or "" for row in shown], starts=[row.started for row in shown],
         ends=[row.ended for row in shown], scores=scores,
         epochs=[records.get(row.id, {}).get("epochs") for row in shown],
+        seconds=[records.get(row.id, {}).get("seconds") for row in shown],
         params=values, hidden_params=n_hidden,
         rungs=[f"{rung['fraction']:.3g}" for rung in outcome.get("rungs", ())],
         ensemble=[Member(**member) for member in outcome.get("ensemble", ())],

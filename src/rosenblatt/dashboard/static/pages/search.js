@@ -11,13 +11,8 @@ import { addressOf, route, updateQuery } from "../state.js";
 const html = htm.bind(h);
 const REFRESH_MS = 1000, MAX_LINES = 200, MAX_ROWS = 20;
 
-export function SearchPage() {
-  const { query } = route.value;
-  return query.run ? html`<${Search} id=${query.run} query=${query} />` : html`<${Searches} />`;
-}
-
 /** The searches of the store, newest first. */
-function Searches() {
+export function SearchesPage() {
   const [answer, setAnswer] = useState(null), [error, setError] = useState("");
   useEffect(() => {
     get("/api/runs", { where: "kind = search", limit: 100, columns: "name,experiment,state" })
@@ -30,12 +25,13 @@ function Searches() {
     ${answer.total === 0
       ? html`<p class="message">There are no searches yet. Begin one: <code>rosenblatt fit TABLE --target COLUMN --trials 100</code></p>`
       : html`<p class="message">${answer.total > answer.ids.length ? `The newest ${answer.ids.length} of ${answer.total.toLocaleString("en")} searches.` : "Choose a search."}</p>
-        <ul>${answer.ids.map((id, row) => html`<li><a href=${addressOf("search", { run: id })}>${name[row] || id}</a> of experiment ${experiment[row]}, ${state[row]}</li>`)}</ul>`}
+        <ul>${answer.ids.map((id, row) => html`<li><a href=${addressOf(`search/${id}`)}>${name[row] || id}</a> of experiment ${experiment[row]}, ${state[row]}</li>`)}</ul>`}
   </div>`;
 }
 
-/** @param {{id: string, query: Record<string, string>}} props */
-function Search({ id, query }) {
+/** @param {{id: string}} props */
+export function SearchPage({ id }) {
+  const { query } = route.value;
   const [search, setSearch] = useState(null), [error, setError] = useState("");
   useEffect(() => {
     const controller = new AbortController();
@@ -96,12 +92,18 @@ function describeProgress(search) {
   return parts.join(" ");
 }
 
+/** @param {any} search @param {number} row @returns {number} when a trial had its last score; it may have waited long after */
+function reachedAt(search, row) {
+  const end = search.ends[row] ?? search.started + search.duration;
+  return search.seconds[row] === null ? end : Math.min(end, search.starts[row] + search.seconds[row]);
+}
+
 /** @param {{search: any}} props */
 function BestOverTime({ search }) {
   const chart = useMemo(() => {
     const compare = comparison(search), scores = lastScores(search), x = [], trials = [], best = [];
     const order = scores.map((_, row) => row).filter((row) => Number.isFinite(scores[row]))
-      .map((row) => ({ at: ((search.ends[row] ?? search.started + search.duration) - search.started), score: scores[row] })).sort((a, b) => a.at - b.at);
+      .map((row) => ({ at: reachedAt(search, row) - search.started, score: scores[row] })).sort((a, b) => a.at - b.at);
     for (const { at, score } of order) {
       const before = best.at(-1);
       if (before !== undefined && compare(score, before) < 0) { x.push(at); trials.push(undefined); best.push(before); } // a step
@@ -131,7 +133,7 @@ function Rungs({ search }) {
     const lines = shown.map((row, rank) => {
       const state = search.states[row], isFirst = !named.has(state);
       named.add(state);
-      return { ...styleOf(STATES.indexOf(state)), label: state, hidden: !isFirst, width: rank === 0 ? 3 : 1, alpha: rank === 0 ? 1 : 0.6,
+      return { ...styleOf(STATES.indexOf(state)), label: state, hidden: !isFirst, width: rank === 0 ? 3 : 1, alpha: rank === 0 ? 1 : 0.6, points: search.scores[row].length === 1,
         values: x.map((rung) => search.scores[row][rung - 1] ?? undefined) };
     });
     return { x, lines, n: rows.length, shown: shown.length };
