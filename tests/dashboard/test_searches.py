@@ -16,6 +16,8 @@ from rosenblatt.dashboard.searches import SearchQuery, load_search
 from rosenblatt.errors import RunError
 from rosenblatt.runs.store.queries import find_runs
 from rosenblatt.runs.store.store import Store
+from tests.dashboard.servers import running_dashboard
+from tests.serving.browser import open_page
 
 SEARCH = ["--trials", "6", "--epochs", "6", "--folds", "2", "--repeats", "1", "--deterministic"]
 
@@ -76,3 +78,20 @@ def test_other_runs_are_refused(searched):
     store, run, _ = searched
     with pytest.raises(RunError, match="is no search, but of kind trial"):
         load_search(store, SearchQuery(run=f"{run}-0"))
+
+
+@pytest.mark.browser
+def test_the_page_of_a_search_draws_it_and_lists_others(searched, tmp_path):
+    store, run, _ = searched
+    with running_dashboard(store) as port, open_page(tmp_path / "browser") as page:
+        page.open(f"http://127.0.0.1:{port}/#/search")
+        page.wait_for("document.querySelectorAll('main a').length === 2")
+        page.evaluate(f"document.querySelector(`main a[href$='{run}']`).click()")
+        page.wait_for("document.querySelectorAll('canvas').length >= 2")
+        text = page.evaluate("document.querySelector('main').innerText")
+        assert "6 trials: " in text
+        assert "Best score over time" in text
+        assert "Trials in the model" in text
+        page.open(f"http://127.0.0.1:{port}/#/search/{run}-0")
+        page.wait_for("document.querySelector('[role=alert]')?.innerText.includes('is no search')")
+        assert not [error for error in page.errors if "422" not in error]

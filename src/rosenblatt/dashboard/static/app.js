@@ -5,6 +5,7 @@ import { addressOf, route } from "./state.js";
 import { ComparePage } from "./pages/compare.js";
 import { RunPage } from "./pages/run.js";
 import { RunsPage } from "./pages/runs.js";
+import { SearchesPage, SearchPage } from "./pages/search.js";
 import { PlaygroundPage } from "./pages/playground.js";
 
 const html = htm.bind(h);
@@ -13,6 +14,7 @@ const html = htm.bind(h);
 const PAGES = {
   runs: { title: "Runs", component: RunsPage, item: RunPage },
   compare: { title: "Compare", component: ComparePage },
+  search: { title: "Search", component: SearchesPage, item: SearchPage },
   playground: { title: "Playground", component: PlaygroundPage },
 };
 
