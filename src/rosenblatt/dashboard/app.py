@@ -24,6 +24,7 @@ from rosenblatt.dashboard.field_index import FieldIndex
 from rosenblatt.dashboard.fields import FieldsQuery, load_fields
 from rosenblatt.dashboard.files import FileQuery, file_endpoint, load_preview
 from rosenblatt.dashboard.groups import GroupsQuery, load_groups
+from rosenblatt.dashboard.networks import network_routes
 from rosenblatt.dashboard.openapi import make_openapi
 from rosenblatt.dashboard.playground import playground_routes
 from rosenblatt.dashboard.recording import Recording
@@ -54,6 +55,7 @@ class Application:
             Route("/", self._page),
             Route("/static/{name:path}", self._asset),
             *_make_routes(store),
+            *network_routes(store),
             *playground_routes(),
             *Recording(store).routes(),
             *session_routes(access),

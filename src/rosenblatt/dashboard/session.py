@@ -23,7 +23,7 @@ MAX_AGE_S = 30 * 24 * 3600
 READING_POSTS = frozenset(  # requests with a body that change nothing
     {"/api/curves", "/api/differences", "/api/importance", "/api/count-deletion", SESSION_PATH}
 )
-PLAYGROUND = "/api/playground/"  # which trains in memory only
+COMPUTING = "/api/playground/", "/api/networks/"  # beginnings of paths whose requests compute, and store nothing
 PROCESS_PATHS = frozenset({"/api/stop", "/api/resume"})  # requests that stop or start processes of this machine
 
 
@@ -69,7 +69,7 @@ def check_role(access: Access, role: Role, method: str, path: str) -> None:
     processes are therefore stopped and started in a terminal only; and without a token, which keeps other users of this
     machine out, nobody records.
     """
-    is_reading = method in ("GET", "HEAD") or path in READING_POSTS or path.startswith(PLAYGROUND)
+    is_reading = method in ("GET", "HEAD") or path in READING_POSTS or path.startswith(COMPUTING)
     if role == "read" and not is_reading:
         raise RequestError(HTTPStatus.FORBIDDEN, "This token may only look. Sign in with the token that may change.")
     if access.token and path in PROCESS_PATHS:

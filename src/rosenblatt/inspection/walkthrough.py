@@ -243,7 +243,7 @@ def _layer_to_dict(trace: ForwardTrace, l: int, top_k: int) -> dict[str, Any]:
     names = unit_names(trace, l - 1) if l else input_names(trace)
     units, is_last = unit_names(trace, l), l == len(trace.layers) - 1
     unit_indices = _largest(layer.outputs if not is_last else layer.pre_activations, top_k)
-    output_activation = _output_activation(trace) if is_last else ""
+    output_activation = name_output_activation(trace) if is_last else ""
     return {
         "layer": l + 1,
         "inputs": len(layer.inputs),
@@ -255,8 +255,8 @@ def _layer_to_dict(trace: ForwardTrace, l: int, top_k: int) -> dict[str, Any]:
     }
 
 
-def _output_activation(trace: ForwardTrace) -> str:
-    """Name of the output activation."""
+def name_output_activation(trace: ForwardTrace) -> str:
+    """Name of the output activation of a traced network."""
     if trace.network.dense.kind == "perceptron":
         return "the largest" if trace.model.target.task == "multiclass" else "step"
     return {SIGMOID: "sigmoid", SOFTMAX: "softmax", EXPONENTIAL: "exp"}.get(
@@ -298,7 +298,7 @@ def _unit_to_dict(trace: ForwardTrace, l: int, k: int, name: str, names: list[st
         "sum": float(layer.pre_activations[k]),
         "normalized": float(layer.normalized[k]),
         "output": float(layer.outputs[k] > 0)
-        if is_step and _output_activation(trace) == "step"
+        if is_step and name_output_activation(trace) == "step"
         else float(layer.outputs[k]),
     }  # fmt: skip
     if layer.deltas.size:

@@ -6,6 +6,7 @@ import { ComparePage } from "./pages/compare.js";
 import { RunPage } from "./pages/run.js";
 import { RunsPage } from "./pages/runs.js";
 import { SearchesPage, SearchPage } from "./pages/search.js";
+import { NetworkPage } from "./pages/network.js";
 import { PlaygroundPage } from "./pages/playground.js";
 
 const html = htm.bind(h);
@@ -15,6 +16,7 @@ const PAGES = {
   runs: { title: "Runs", component: RunsPage, item: RunPage },
   compare: { title: "Compare", component: ComparePage },
   search: { title: "Search", component: SearchesPage, item: SearchPage },
+  network: { title: "Network", component: NetworkPage },
   playground: { title: "Playground", component: PlaygroundPage },
 };
 

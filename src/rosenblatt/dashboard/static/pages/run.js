@@ -42,6 +42,7 @@ export function RunPage({ id }) {
       <h1>${run.name || run.id} <span class=${`state ${run.state}`}>${run.state}</span></h1>
       <p class="muted">${run.kind}${run.trials ? ` with ${count(run.trials, "trial")}` : ""} of experiment ${run.experiment}, run ${run.id}, started ${formatTime(run.started)}, took ${formatDuration(run.duration)}${run.reason ? `; ${run.reason}` : ""}
         ${run.kind === "search" && html`; <a href=${addressOf(`search/${id}`)}>its search</a>`}
+        ${["fit", "search"].includes(run.kind) && run.state === "finished" && html`; <a href=${addressOf("network", { run: id })}>its networks</a>`}
         ${run.parent && html`; part of <a href=${addressOf(`runs/${run.parent}`)}>${run.parent}</a>`}</p>
       <${RunActions} ids=${[id]} canStop=${run.state === "running"} canResume=${Boolean(run.resume)} onDone=${reload} onDeleted=${() => { location.hash = addressOf("runs"); }} />
       ${run.unreadable.length > 0 && html`<p class="message">Not shown: ${run.unreadable.join(", ")}, in a form that this version does not know.</p>`}

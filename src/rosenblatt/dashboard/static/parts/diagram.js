@@ -9,13 +9,14 @@ const MAX_UNITS = 16; // that are drawn of a layer
  * @param {object} props
  * @param {string} props.label the name for screen readers
  * @param {number[]} props.sizes units of each layer, inputs first
+ * @param {number[]} [props.allSizes] the same with the units that are left out
  * @param {(layer: number, from: number, to: number) => number} props.weight of a connection into layer 1, 2, ...
  * @param {(layer: number, unit: number) => string} props.name
  * @param {{layer: number, unit: number} | null} [props.selected]
  * @param {(layer: number, unit: number) => void} [props.onSelect]
  * @param {(layer: number, unit: number) => number | undefined} [props.value] outputs of the units for a row
  */
-export function Diagram({ label, sizes, weight, name, selected, onSelect, value }) {
+export function Diagram({ label, sizes, allSizes = sizes, weight, name, selected, onSelect, value }) {
   const drawn = sizes.map((size) => Math.min(size, MAX_UNITS)), tallest = Math.max(...drawn);
   const step = 26, height = Math.max(80, tallest * step + 30), width = 640, left = 150, right = 490;
   const x = (layer) => left + (right - left) * layer / (sizes.length - 1);
@@ -47,6 +48,6 @@ export function Diagram({ label, sizes, weight, name, selected, onSelect, value 
   return html`
     <svg class="diagram" viewBox=${`0 0 ${width} ${height}`} role=${onSelect ? "group" : "img"} aria-label=${label}>
       ${lines}${units}
-      ${sizes.map((size, layer) => size > MAX_UNITS && html`<text class="note" x=${x(layer)} y=${height - 4} text-anchor="middle">${MAX_UNITS} of ${size.toLocaleString()}</text>`)}
+      ${allSizes.map((size, layer) => size > drawn[layer] && html`<text class="note" key=${`n${layer}`} x=${x(layer)} y=${height - 4} text-anchor="middle">${drawn[layer]} of ${size.toLocaleString()}</text>`)}
     </svg>`;
 }
