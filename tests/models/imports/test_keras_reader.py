@@ -1,14 +1,10 @@
-import importlib.util
 import json
-import subprocess
-import sys
 import zipfile
 
 import numpy as np
 import pytest
 
 from rosenblatt.errors import ExportError
-from rosenblatt.models.imports import keras_checker
 from tests.models.imports.foreign_files import X, predictions, rewrite_archive
 
 pytestmark = [
@@ -126,17 +122,3 @@ def test_links_to_other_files_are_not_followed(file, tmp_path):
     rewrite_archive(file, tmp_path / "x.keras", {"model.weights.h5": weights.getvalue()})
     with pytest.raises(ExportError, match="is missing, or a link"):
         predictions(tmp_path / "x.keras")
-
-
-@pytest.mark.slow
-def test_tensorflow_is_not_imported_for_another_backend(file, tmp_path):
-    if importlib.util.find_spec("torch") is None and importlib.util.find_spec("jax") is None:
-        pytest.skip("only the backend tensorflow is installed")
-    np.savez(tmp_path / "rows.npz", x=X.astype(np.float32))
-    command = [sys.executable, "-I", "-X", "importtime", keras_checker.__file__, str(file)]
-    command += [str(tmp_path / "rows.npz"), str(tmp_path / "predictions.npy")]
-    process = subprocess.run(command, capture_output=True, text=True, check=True)
-    modules = {line.rpartition("|")[2].strip() for line in process.stderr.splitlines()}
-    assert "keras" in modules
-    assert not {name for name in modules if name.startswith("tensorflow.")}
-    assert np.load(tmp_path / "predictions.npy").shape == (len(X), 1)

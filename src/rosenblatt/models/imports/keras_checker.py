@@ -8,8 +8,6 @@ import numpy as np
 
 BACKENDS = ("torch", "jax", "tensorflow")
 os.environ["KERAS_BACKEND"] = next((name for name in BACKENDS if find_spec(name)), "tensorflow")
-if os.environ["KERAS_BACKEND"] != "tensorflow":
-    sys.modules["tensorflow"] = None  # type: ignore[assignment] # Keras imports it for any backend, which takes seconds
 
 
 def main(file: str, rows: str, predictions: str) -> None:
