@@ -13,7 +13,7 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.training.backend import predict
 from rosenblatt.tuning.space import Space
 from rosenblatt.tuning.trial import Proposal, Trial
-from rosenblatt.tuning.work_queue import WorkItem
+from rosenblatt.tuning.work_queue import WorkItem, WorkResult
 
 RNG = np.random.default_rng(0)
 N, FOLDS = 60, 3
@@ -155,6 +155,6 @@ def test_work_of_a_failed_trial_trains_nothing_and_returns_the_reason():
     trial, folds = make_trial()
     trial.state, trial.reason = "failed", "the loss is not finite"
     work_item = WorkItem(trial, 1, folds[1], 3, None, is_last_rung=True)
-    assert work_item(RUN) == (5, 1, 0.0, "the loss is not finite")
+    assert work_item(RUN) == WorkResult(5, 1, 0.0, "the loss is not finite")
     assert work_item.member() is None
     assert trial.folds.members == [None] * FOLDS
