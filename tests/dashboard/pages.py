@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import uvicorn
 
 import rosenblatt
-from rosenblatt.dashboard.app import Application
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
 from rosenblatt.spec.dimensions import uniform
-from rosenblatt.web.access import Access
 from tests.serving.browser import Page
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 MARKUP = "<b>bold</b>"
-
-
-@contextmanager
-def serve_store(store: Store) -> Iterator[str]:
-    """The address of a dashboard of a store."""
-    config = uvicorn.Config(Application(store, Access()).asgi, port=0, log_level="error", lifespan="off", ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        threading.Event().wait(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    server.should_exit = True
-    thread.join()
 
 
 @contextmanager

@@ -39,3 +39,10 @@ def running_dashboard(store: Store, port: int = 0, access: Access | None = None,
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+@contextmanager
+def serve(store: Store) -> Iterator[str]:
+    """The address of a dashboard of a store, for browsers."""
+    with running_dashboard(store) as port:
+        yield f"http://127.0.0.1:{port}/"

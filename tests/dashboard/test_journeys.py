@@ -9,7 +9,8 @@ import pytest
 
 from rosenblatt.runs.store.queries import find_runs, run_details
 from rosenblatt.runs.store.store import Store
-from tests.dashboard.pages import MARKUP, find_violations, open_page_at, record_runs, serve_store
+from tests.dashboard.pages import MARKUP, find_violations, open_page_at, record_runs
+from tests.dashboard.servers import serve
 from tests.serving.browser import Page, open_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -27,7 +28,7 @@ def recorded(tmp_path_factory) -> Iterator[Store]:
 
 @pytest.fixture(scope="module")
 def address(recorded: Store) -> Iterator[str]:
-    with serve_store(recorded) as address:
+    with serve(recorded) as address:
         yield address
 
 

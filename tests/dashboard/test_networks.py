@@ -19,6 +19,7 @@ from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
 from rosenblatt.web.access import Access
 from rosenblatt.web.errors import RequestError
+from tests.dashboard.page_checks import find_barriers, other_hosts, set_theme
 from tests.dashboard.servers import running_dashboard
 from tests.serving.browser import open_page
 from tests.serving.people_model import make_media_model, make_model
@@ -106,4 +107,8 @@ def test_a_neuron_is_chosen_in_the_diagram(store, tmp_path):
         page.open(f"http://127.0.0.1:{port}/#/network?run=people0&unit=1.3")
         page.wait_for("document.querySelector('#sum')")
         assert "weighted sum" in page.evaluate("document.querySelector('main').innerText")
+        for theme in ("light", "dark"):
+            set_theme(page, theme)
+            assert find_barriers(page) == []
+        assert other_hosts(page, f"http://127.0.0.1:{port}/") == []
         assert not page.errors

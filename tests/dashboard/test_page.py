@@ -8,7 +8,7 @@ import pytest
 
 from rosenblatt.runs.store.store import Store
 from tests.dashboard.conftest import MARKUP
-from tests.dashboard.pages import serve_store
+from tests.dashboard.servers import serve
 from tests.serving.browser import Page, open_page
 
 pytestmark = pytest.mark.browser
@@ -17,7 +17,7 @@ N_ROWS = "document.querySelectorAll('.row:not(.head)').length"
 
 @pytest.fixture(scope="module")
 def address(store: Store) -> Iterator[str]:
-    with serve_store(store) as address:
+    with serve(store) as address:
         yield address
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from rosenblatt.runs.store.store import Store
-from tests.dashboard.browser_server import find_barriers, other_hosts, serve, set_theme
+from tests.dashboard.page_checks import find_barriers, other_hosts, set_theme
+from tests.dashboard.servers import serve
 from tests.serving.browser import Page, open_page
 
 pytestmark = pytest.mark.browser

@@ -16,6 +16,7 @@ from rosenblatt.dashboard.searches import SearchQuery, load_search
 from rosenblatt.errors import RunError
 from rosenblatt.runs.store.queries import find_runs
 from rosenblatt.runs.store.store import Store
+from tests.dashboard.page_checks import find_barriers, other_hosts, set_theme
 from tests.dashboard.servers import running_dashboard
 from tests.serving.browser import open_page
 
@@ -92,6 +93,10 @@ def test_the_page_of_a_search_draws_it_and_lists_others(searched, tmp_path):
         assert "6 trials: " in text
         assert "Best score over time" in text
         assert "Trials in the model" in text
+        for theme in ("light", "dark"):
+            set_theme(page, theme)
+            assert find_barriers(page) == []
+        assert other_hosts(page, f"http://127.0.0.1:{port}/") == []
         page.open(f"http://127.0.0.1:{port}/#/search/{run}-0")
         page.wait_for("document.querySelector('[role=alert]')?.innerText.includes('is no search')")
         assert not [error for error in page.errors if "422" not in error]

@@ -1,37 +1,14 @@
-"""A dashboard for browsers, and the rules of axe-core for its pages."""
+"""The rules of axe-core for a page, and what else is checked of all pages."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
-from rosenblatt.dashboard.app import Application
-from rosenblatt.runs.store.store import Store
-from rosenblatt.web.access import Access
 from tests.serving.browser import Page
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 SERIOUS = ("serious", "critical")
-
-
-@contextmanager
-def serve(store: Store) -> Iterator[str]:
-    """The address of a dashboard of a store."""
-    config = uvicorn.Config(Application(store, Access()).asgi, port=0, log_level="error", lifespan="off", ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        threading.Event().wait(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    server.should_exit = True
-    thread.join()
 
 
 def find_barriers(page: Page) -> list[Any]:
