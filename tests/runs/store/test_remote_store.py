@@ -106,6 +106,13 @@ def test_other_addresses_are_refused(url):
         RemoteStore(url)
 
 
+@pytest.mark.parametrize("token", ["tok\u00e9n", "two\nlines"])
+def test_a_token_that_no_header_can_hold_is_refused(monkeypatch, token):
+    monkeypatch.setenv("ROSENBLATT_TOKEN", token)
+    with pytest.raises(StoreError, match="ROSENBLATT_TOKEN must be one line of ASCII characters"):
+        RemoteStore("http://127.0.0.1:1")
+
+
 def test_a_token_is_never_sent_without_encryption():
     with pytest.raises(StoreError, match="is not encrypted"):
         RemoteStore("http://lab1:8765")

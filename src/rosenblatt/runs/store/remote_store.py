@@ -54,6 +54,8 @@ class RemoteStore:
         self._connection = _make_connection(url)
         self._headers = {"Accept": "application/json"}
         if token := os.environ.get(TOKEN_VARIABLE, "").strip():
+            if not token.isascii() or not token.isprintable():
+                raise StoreError(f"{TOKEN_VARIABLE} must be one line of ASCII characters, as the dashboard shows it.")
             self._headers["Authorization"] = f"Bearer {token}"
         self._lock = threading.Lock()
         try:
@@ -120,8 +122,8 @@ class RemoteStore:
         raise StoreError(f"The file {digest} is removed on the machine of the store: rosenblatt runs tidy.")
 
     def list_files(self) -> Iterator[tuple[str, float]]:
-        """Files of a remote store are listed on its machine only."""
-        return iter(())
+        """Files of a remote store are listed on its machine only. Raises StoreError."""
+        raise StoreError("The files of a store are listed on its machine: rosenblatt runs tidy.")
 
     # Requests
 

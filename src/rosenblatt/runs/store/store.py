@@ -164,9 +164,9 @@ class Store:
     def take_over(self, run: str, owner: str) -> bool:
         """Make a process the owner of a run, and of its trials, if the run has ended or gives no sign of life.
 
-        Returns False if its owner is alive, or another process was faster.
+        Returns False if another owner is alive, or another process was faster; True also if this was done before.
         """
-        is_free = or_(schema.runs.c.state != "running", is_stale())
+        is_free = or_(schema.runs.c.state != "running", is_stale(), schema.runs.c.owner == owner)
         resumed = {"owner": owner, "state": "running", "reason": None, "ended": None, "heartbeat": database_time()}
         is_trial = and_(schema.runs.c.parent == run, schema.runs.c.kind == "trial")
         with self.writing() as connection:
