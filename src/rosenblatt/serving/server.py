@@ -14,7 +14,6 @@ from typing import Any
 
 import uvicorn
 
-from rosenblatt.errors import ServingError
 from rosenblatt.serving.app import Application
 from rosenblatt.serving.http_protocol import make_protocol
 from rosenblatt.serving.log import Log
@@ -23,6 +22,7 @@ from rosenblatt.serving.models import ServedModels
 from rosenblatt.serving.settings import Limits
 from rosenblatt.web.access import Access
 from rosenblatt.web.listening import format_address, open_port
+from rosenblatt.web.ready_server import ReadyServer
 
 SWITCH_INTERVAL_S = 0.0005  # after which the inference thread lets the event loop run, which Python lets wait 5 ms
 KEEP_ALIVE_S = 75
@@ -59,18 +59,12 @@ class Ready:
     pid: int
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, which tells when it listens and when it begins to stop."""
+class _Server(ReadyServer):
+    """A server, which tells its application when it begins to stop."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], application: Application) -> None:
-        super().__init__(config)
-        self._on_ready, self._application = on_ready, application
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the port."""
-        await super().startup(sockets)
-        if self.started:
-            self._on_ready()
+        super().__init__(config, on_ready)
+        self._application = application
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, and wait for the requests that run."""
@@ -115,9 +109,9 @@ async def _serve(server: uvicorn.Server, models: ServedModels, listener: socket.
 
 
 def _make_config(application: Application, options: ServerOptions) -> uvicorn.Config:
-    """The configuration of uvicorn. Raises ServingError if the certificate cannot be used."""
+    """The configuration of uvicorn."""
     tls: dict[str, Any] = {"ssl_certfile": options.certificate, "ssl_keyfile": options.key}
-    config = uvicorn.Config(
+    return uvicorn.Config(
         application.asgi,
         log_config=None,
         log_level="error",
@@ -131,8 +125,3 @@ def _make_config(application: Application, options: ServerOptions) -> uvicorn.Co
         timeout_graceful_shutdown=STOP_TIMEOUT_S,
         **tls if options.certificate else {},
     )
-    try:
-        config.load()
-    except (OSError, ValueError) as error:
-        raise ServingError(f"The certificate or its key cannot be used ({error}). Give PEM files.") from None
-    return config
