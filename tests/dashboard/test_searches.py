@@ -12,7 +12,8 @@ import rosenblatt
 from rosenblatt.cli.exit_status import ExitStatus
 from rosenblatt.cli.main import cli
 from rosenblatt.dashboard import searches
-from rosenblatt.dashboard.searches import SearchQuery, load_search
+from rosenblatt.dashboard.details import RunQuery
+from rosenblatt.dashboard.searches import load_search
 from rosenblatt.errors import RunError
 from rosenblatt.runs.store.queries import find_runs
 from rosenblatt.runs.store.store import Store
@@ -38,7 +39,8 @@ def searched(tmp_path_factory):
         run.log({"val_loss": params["lr"]}, step=0)
 
     space = {"lr": rosenblatt.log_uniform(1e-3, 1.0)}
-    rosenblatt.tune(train, space, trials=3, metric="val_loss", experiment="function", store=str(folder / "runs.db"))
+    options = {"direction": "maximize", "experiment": "function", "store": str(folder / "runs.db")}
+    rosenblatt.tune(train, space, trials=3, metric="val_loss", **options)
     with closing(Store(url)) as store:
         ids = {run.experiment: run.id for run in find_runs(store, "kind = search")}
         yield store, ids["people"], ids["function"]
@@ -46,7 +48,7 @@ def searched(tmp_path_factory):
 
 def test_trials_have_scores_by_rung_states_and_hyperparameters(searched):
     store, run, _ = searched
-    search = load_search(store, SearchQuery(run=run))
+    search = load_search(store, RunQuery(run=run))
     assert (search.state, search.scoring, search.is_maximized, search.planned_trials) == ("finished", "loss", False, 6)
     assert search.numbers == list(range(6))
     assert search.ids[5] == f"{run}-5"
@@ -61,24 +63,24 @@ def test_trials_have_scores_by_rung_states_and_hyperparameters(searched):
 
 def test_a_search_of_a_function_has_the_best_value_of_its_metric(searched):
     store, _, run = searched
-    search = load_search(store, SearchQuery(run=run))
-    assert (search.scoring, search.is_maximized, search.rungs) == ("val_loss", False, [])
+    search = load_search(store, RunQuery(run=run))
+    assert (search.scoring, search.is_maximized, search.rungs) == ("val_loss", True, [])
     assert [scores[0] for scores in search.scores] == search.params["lr"]
 
 
 def test_many_trials_and_hyperparameters_are_cut_and_counted(searched, monkeypatch):
     store, run, _ = searched
-    n_params = len(load_search(store, SearchQuery(run=run)).params)
+    n_params = len(load_search(store, RunQuery(run=run)).params)
     monkeypatch.setattr(searches, "MAX_TRIALS", 2)
     monkeypatch.setattr(searches, "MAX_VALUES", 1)
-    search = load_search(store, SearchQuery(run=run))
+    search = load_search(store, RunQuery(run=run))
     assert (search.total, search.numbers, len(search.params), search.hidden_params) == (6, [4, 5], 1, n_params - 1)
 
 
 def test_other_runs_are_refused(searched):
     store, run, _ = searched
     with pytest.raises(RunError, match="is no search, but of kind trial"):
-        load_search(store, SearchQuery(run=f"{run}-0"))
+        load_search(store, RunQuery(run=f"{run}-0"))
 
 
 @pytest.mark.browser

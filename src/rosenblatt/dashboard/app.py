@@ -29,7 +29,7 @@ from rosenblatt.dashboard.openapi import make_openapi
 from rosenblatt.dashboard.playground import playground_routes
 from rosenblatt.dashboard.recording import Recording
 from rosenblatt.dashboard.runs import RunsQuery, load_window
-from rosenblatt.dashboard.searches import SearchQuery, load_search
+from rosenblatt.dashboard.searches import load_search
 from rosenblatt.dashboard.session import LOGIN_POLICY, check_role, is_open, session_routes
 from rosenblatt.errors import RosenblattError, StoreError
 from rosenblatt.runs.store.store import Store
@@ -92,7 +92,7 @@ def _make_routes(store: Store) -> list[Route]:
         "groups": (GroupsQuery, load_groups),
         "runs/{run}": (RunQuery, load_run),
         "runs/{run}/output": (RunQuery, load_output_end),
-        "searches/{run}": (SearchQuery, load_search),
+        "searches/{run}": (RunQuery, load_search),
         f"runs/{file}/preview": (FileQuery, load_preview),
         "source-difference": (comparison.SourceQuery, comparison.load_source_difference),
     }
@@ -104,8 +104,8 @@ def _make_routes(store: Store) -> list[Route]:
         "notes": (changes.TagRequest, changes.set_note),
         "count-deletion": (changes.RunsRequest, changes.count_deletion),
         "delete": (changes.RunsRequest, changes.delete_runs),
-        "stop": (changes.RunRequest, changes.stop),
-        "resume": (changes.RunRequest, changes.resume),
+        "stop": (RunQuery, changes.stop),
+        "resume": (RunQuery, changes.resume),
     }
     return [
         Route(f"/api/runs/{file}", file_endpoint(store)),

@@ -21,7 +21,12 @@ class ArraysHeader(BaseModel):
 def pack_arrays(header: ArraysHeader, arrays: Mapping[str, np.ndarray]) -> bytes:
     """The binary answer of a header, to which the shapes are added, and arrays by name."""
     shapes = {name: list(array.shape) for name, array in arrays.items()}
-    text = header.model_copy(update={"shapes": shapes}).model_dump_json().encode()
-    text += b" " * (-(4 + len(text)) % 8)
     values = [np.ascontiguousarray(array, np.float32).tobytes() for array in arrays.values()]
-    return struct.pack("<I", len(text)) + text + b"".join(values)
+    return pack_header(header.model_copy(update={"shapes": shapes})) + b"".join(values)
+
+
+def pack_header(header: BaseModel) -> bytes:
+    """The beginning of a binary answer, up to its arrays."""
+    text = header.model_dump_json().encode()
+    text += b" " * (-(4 + len(text)) % 8)
+    return struct.pack("<I", len(text)) + text

@@ -8,10 +8,11 @@ import sys
 import tempfile
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from sqlalchemy import delete
 
-from rosenblatt.dashboard.details import check_run
+from rosenblatt.dashboard.details import RunQuery, check_run
+from rosenblatt.dashboard.endpoints import ApiRequest
 from rosenblatt.errors import RunError
 from rosenblatt.runs.stop import stop_run
 from rosenblatt.runs.store.locations import store_name
@@ -24,11 +25,7 @@ _processes = list[subprocess.Popen[bytes]]()  # of resumed searches, so that Pyt
 RESUME_TIMEOUT_S = 5.0  # after which a command that still runs has begun
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class TagRequest(_Request):
+class TagRequest(ApiRequest):
     """A tag or a note of a run; null removes it."""
 
     run: str
@@ -36,16 +33,10 @@ class TagRequest(_Request):
     value: str | None = Field(max_length=100_000)
 
 
-class RunsRequest(_Request):
+class RunsRequest(ApiRequest):
     """Some runs."""
 
     runs: list[str] = Field(min_length=1, max_length=MAX_RUNS)
-
-
-class RunRequest(_Request):
-    """A run."""
-
-    run: str
 
 
 class Change(BaseModel):
@@ -111,13 +102,13 @@ def delete_runs(store: Store, request: RunsRequest) -> Deletion:
     return deletion
 
 
-def stop(store: Store, request: RunRequest) -> Change:
+def stop(store: Store, request: RunQuery) -> Change:
     """Stop a run whose process is on this machine. Raises RunError."""
     process = stop_run(store, request.run)
     return Change(message=f"Process {process} was asked to stop, as by Ctrl-C; its runs end when it does.")
 
 
-def resume(store: Store, request: RunRequest) -> Change:
+def resume(store: Store, request: RunQuery) -> Change:
     """Resume an interrupted search by its command, which goes on when the dashboard ends. Raises RunError."""
     check_run(store, request.run)
     command = [sys.executable, "-m", "rosenblatt", "runs", "resume", request.run]

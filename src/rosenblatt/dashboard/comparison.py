@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from rosenblatt.dashboard.details import check_run
+from rosenblatt.dashboard.endpoints import ApiRequest
 from rosenblatt.errors import RunError
 from rosenblatt.runs.compare import list_inputs, source_difference
 from rosenblatt.runs.store.artifacts import Artifacts
@@ -19,11 +20,7 @@ MAX_RUNS, MAX_IMPORTANCE_RUNS = 20, 500
 MAX_DIFFERENCE_CHARACTERS = 500_000
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class DifferencesRequest(_Request):
+class DifferencesRequest(ApiRequest):
     """Runs to compare."""
 
     runs: list[str] = Field(min_length=1, max_length=MAX_RUNS)
@@ -37,7 +34,7 @@ class Differences(BaseModel):
     sections: dict[str, dict[str, list[str | None]]]
 
 
-class SourceQuery(_Request):
+class SourceQuery(ApiRequest):
     """Two runs."""
 
     first: str
@@ -51,7 +48,7 @@ class SourceDifference(BaseModel):
     is_cut: bool
 
 
-class ImportanceRequest(_Request):
+class ImportanceRequest(ApiRequest):
     """Runs, and the metric that tells good ones from others."""
 
     runs: list[str] = Field(min_length=1, max_length=MAX_IMPORTANCE_RUNS)

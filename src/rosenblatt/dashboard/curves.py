@@ -8,13 +8,14 @@ the x. All series share the x, so that the page need not join them.
 from __future__ import annotations
 
 import math
-import struct
 from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
+from rosenblatt.dashboard.binary import pack_header
+from rosenblatt.dashboard.endpoints import ApiRequest
 from rosenblatt.runs.store.curves import CurvePoints
 from rosenblatt.runs.store.queries import load_curves
 from rosenblatt.runs.store.store import Store
@@ -25,10 +26,8 @@ SMOOTHING_BLOCK = 256  # points that one product of matrices averages
 _MICROSECONDS = 1e6
 
 
-class CurvesRequest(BaseModel):
+class CurvesRequest(ApiRequest):
     """Which curves, over which axis, and how many points of each."""
-
-    model_config = ConfigDict(extra="forbid")
 
     runs: list[str] = Field(min_length=1, max_length=MAX_CURVES, description="Ids of runs.")
     metrics: list[str] = Field(min_length=1, max_length=MAX_CURVES, description="Names of metrics, without quotes.")
@@ -274,9 +273,5 @@ def _make_bands(
 
 
 def _encode(header: CurvesHeader, axis: _Axis, places: list[np.ndarray], values: list[np.ndarray]) -> bytes:
-    text = header.model_dump_json().encode()
-    text += b" " * (-(len(text) + 4) % 8)
     numbers = np.concatenate([axis.x, *values]).astype("<f8")
-    return (
-        struct.pack("<I", len(text)) + text + numbers.tobytes() + np.concatenate([*places, []]).astype("<u4").tobytes()
-    )
+    return pack_header(header) + numbers.tobytes() + np.concatenate([*places, []]).astype("<u4").tobytes()

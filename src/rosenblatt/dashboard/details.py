@@ -6,9 +6,10 @@ import json
 import shlex
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from sqlalchemy import func, select
 
+from rosenblatt.dashboard.endpoints import ApiRequest
 from rosenblatt.errors import RunError
 from rosenblatt.runs.capture.source import Source
 from rosenblatt.runs.export import to_json
@@ -25,10 +26,8 @@ MAX_SOURCE_FILES = 500  # of an answer
 REPRODUCE_KINDS = ("fit", "search", "script", "track")
 
 
-class RunQuery(BaseModel):
+class RunQuery(ApiRequest):
     """Which run is meant."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: str = Field(description="The id of the run.")
 

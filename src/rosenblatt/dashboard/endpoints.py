@@ -8,7 +8,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -18,6 +18,16 @@ PROBLEM, JSON, BINARY = "application/problem+json", "application/json", "applica
 MAX_BODY_BYTES = 1 << 20
 Endpoint = Callable[[Request], Awaitable[Response]]
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class ApiRequest(BaseModel):
+    """Parameters or a body; names that it does not have are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NoParameters(ApiRequest):
+    """A request without parameters."""
 
 
 class EndpointModels(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from sqlalchemy import func, select
 
 from rosenblatt.dashboard.field_index import FieldIndex
@@ -34,8 +34,6 @@ class Fields(BaseModel):
 
 class FieldsQuery(RunsFilter):
     """Parameters of a request for fields."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 def load_fields(store: Store, query: FieldsQuery, index: FieldIndex) -> Fields:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from sqlalchemy import select
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from rosenblatt.dashboard.endpoints import ApiRequest
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.schema import artifacts
 from rosenblatt.runs.store.store import Store
@@ -28,10 +29,8 @@ PICTURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"
 HEADERS = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'"}
 
 
-class FileQuery(BaseModel):
+class FileQuery(ApiRequest):
     """Which file of which run is meant."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: str
     hash: str = Field(description="SHA-256 of the content, as the run records it.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from sqlalchemy import select
 
 from rosenblatt.dashboard.runs import RunsFilter, filter_conditions, parse_columns
@@ -18,8 +18,6 @@ MAX_FIELDS, MAX_GROUPS, MAX_IDS = 10, 200, 500
 
 class GroupsQuery(RunsFilter):
     """Parameters of a request for groups."""
-
-    model_config = ConfigDict(extra="forbid")
 
     by: str = Field(max_length=10_000, description="Fields whose equal values make a group, separated by commas.")
     values: str = Field("", max_length=10_000, description="Fields to average: metrics, or duration.")

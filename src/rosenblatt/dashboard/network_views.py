@@ -156,9 +156,9 @@ def boundary(model: Model) -> tuple[BoundaryHeader, np.ndarray]:
 def make_frame(model: Model, cells: Mapping[str, str]) -> pl.DataFrame:
     """A table of one row from texts; images are in base64, empty texts are missing cells. Raises TableError."""
     columns = list[pl.Series]()
-    known = [column.name for column in model.schema.input_columns]
-    if unknown := cells.keys() - set(known):
-        raise TableError(f"The model has no column {min(unknown)[:80]!r}. Its columns: {', '.join(known)[:400]}.")
+    names = [column.name for column in model.schema.input_columns]
+    if unknown := cells.keys() - set(names):
+        raise TableError(f"The model has no column {min(unknown)[:80]!r}. Its columns: {', '.join(names)[:400]}.")
     for column in model.schema.input_columns:
         cell = cells.get(column.name, "")
         if column.kind == "image":

@@ -12,11 +12,11 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.routing import Route
 
 from rosenblatt.dashboard.binary import pack_arrays
-from rosenblatt.dashboard.endpoints import get_endpoint, post_endpoint
+from rosenblatt.dashboard.endpoints import ApiRequest, get_endpoint, post_endpoint
 from rosenblatt.dashboard.network_answers import FeatureMapsHeader, MapHeader, NetworkInfo, TraceAnswer, UnitAnswer
 from rosenblatt.errors import TableError
 from rosenblatt.runs.store.artifacts import Artifacts
@@ -32,10 +32,8 @@ MAX_MODEL_BYTES = 1 << 28
 MAX_MAPS = 32  # feature maps of a layer
 
 
-class NetworkQuery(BaseModel):
+class NetworkQuery(ApiRequest):
     """A network of the model of a run."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: str = Field(max_length=200, description="The id of the run.")
     network: int = Field(1, ge=1, description="Number of the network, from 1.")

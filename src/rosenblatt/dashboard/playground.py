@@ -20,11 +20,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from starlette.routing import Route
 
 from rosenblatt.dashboard.binary import ArraysHeader, pack_arrays
-from rosenblatt.dashboard.endpoints import get_endpoint, post_endpoint
+from rosenblatt.dashboard.endpoints import ApiRequest, NoParameters, get_endpoint, post_endpoint
 from rosenblatt.dashboard.point_sets import POINT_SETS
 from rosenblatt.errors import TableError
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
@@ -53,11 +53,7 @@ Coordinate = Annotated[float, Field(ge=-1e9, le=1e9)]
 Session = Annotated[str, Field(max_length=64, description="The session, as the first frame names it.")]
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class PointsQuery(_Request):
+class PointsQuery(ApiRequest):
     """Which built-in set of points."""
 
     name: Literal["separable", "nearly separable", "xor", "circles", "spirals"]
@@ -65,7 +61,7 @@ class PointsQuery(_Request):
     seed: int = Field(0, ge=0, le=2**31)
 
 
-class Points(_Request):
+class Points(ApiRequest):
     """Points of two classes."""
 
     x: list[Coordinate] = Field(max_length=MAX_POINTS)
@@ -79,7 +75,7 @@ class Points(_Request):
         return self
 
 
-class Training(_Request):
+class Training(ApiRequest):
     """A network, its points, and the plane that is shown."""
 
     points: Points
@@ -94,7 +90,7 @@ class ChangeRequest(Training):
     session: Session
 
 
-class StepRequest(_Request):
+class StepRequest(ApiRequest):
     """Train further."""
 
     session: Session
@@ -102,7 +98,7 @@ class StepRequest(_Request):
     count: int = Field(1, ge=0, le=100)
 
 
-class SaveRequest(_Request):
+class SaveRequest(ApiRequest):
     """What is to be saved of a session, and how its columns and classes are called."""
 
     session: Session
@@ -110,7 +106,7 @@ class SaveRequest(_Request):
     labels: tuple[str, str] = Field(("0", "1"), description="Names of the classes.")
 
 
-class TableRequest(_Request):
+class TableRequest(ApiRequest):
     """A table that was dropped on the page."""
 
     text: str = Field(max_length=900_000)
@@ -269,7 +265,7 @@ def playground_routes() -> list[Route]:
     """The paths of the playground."""
     playground, root = Playground(), "/api/playground"
     return [
-        Route(root, get_endpoint(_Request, load_controls)),
+        Route(root, get_endpoint(NoParameters, load_controls)),
         Route(f"{root}/points", get_endpoint(PointsQuery, make_points)),
         Route(f"{root}/start", post_endpoint(Training, playground.start), methods=["POST"]),
         Route(f"{root}/change", post_endpoint(ChangeRequest, playground.change), methods=["POST"]),
@@ -279,7 +275,7 @@ def playground_routes() -> list[Route]:
     ]
 
 
-def load_controls(_: BaseModel) -> Controls:
+def load_controls(_: NoParameters) -> Controls:
     """The controls, from the descriptions of the hyperparameters."""
     controls = []
     names = dict.fromkeys(("perceptron_rule", *MLP_DEFAULTS, *PERCEPTRON_DEFAULTS))

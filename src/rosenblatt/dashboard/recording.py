@@ -17,7 +17,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from rosenblatt.dashboard.endpoints import JSON, get_endpoint, post_endpoint, read_body
+from rosenblatt.dashboard.details import RunQuery
+from rosenblatt.dashboard.endpoints import JSON, ApiRequest, NoParameters, get_endpoint, post_endpoint, read_body
 from rosenblatt.errors import StorageError, StoreError, StoreUnavailableError
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.batches import parse_batch
@@ -31,8 +32,8 @@ MEMORY_BYTES = 4 << 20  # of a file that is received, before it is written to di
 HASH_PATTERN = "^[0-9a-f]{64}$"
 
 
-class NoParameters(BaseModel):
-    """A request without parameters."""
+class Done(BaseModel):
+    """That a request was carried out."""
 
 
 class StoreInfo(BaseModel):
@@ -47,12 +48,6 @@ class RecordsAnswer(BaseModel):
     ignored: list[str]
 
 
-class RunQuery(BaseModel):
-    """A run."""
-
-    run: str
-
-
 class RunState(BaseModel):
     """The state of a run, "" if it was deleted, and its reason."""
 
@@ -60,7 +55,7 @@ class RunState(BaseModel):
     reason: str | None
 
 
-class TakeOver(BaseModel):
+class TakeOver(ApiRequest):
     """A process that resumes a run."""
 
     run: str
@@ -73,14 +68,14 @@ class TakeOverAnswer(BaseModel):
     taken: bool
 
 
-class MovePoints(BaseModel):
+class MovePoints(ApiRequest):
     """A run, and which of its writers; None for all."""
 
     run: str
     writer: str | None = None
 
 
-class FileQuery(BaseModel):
+class StoredFileQuery(ApiRequest):
     """A file by the SHA-256 of its content, and its size."""
 
     digest: str = Field(pattern=HASH_PATTERN)
@@ -108,7 +103,7 @@ class Recording:
         return [
             Route(PATH, get_endpoint(NoParameters, self._describe)),
             Route(f"{PATH}/state", get_endpoint(RunQuery, self._load_state)),
-            Route(f"{PATH}/has-file", get_endpoint(FileQuery, self._has_file)),
+            Route(f"{PATH}/has-file", get_endpoint(StoredFileQuery, self._has_file)),
             Route(f"{PATH}/records", self._write_records, methods=["POST"]),
             Route(f"{PATH}/take-over", post_endpoint(TakeOver, self._take_over), methods=["POST"]),
             Route(f"{PATH}/move-points", post_endpoint(MovePoints, self._move_points), methods=["POST"]),
@@ -126,12 +121,12 @@ class Recording:
         with _rejecting():
             return TakeOverAnswer(taken=self._store.take_over(body.run, body.owner))
 
-    def _move_points(self, body: MovePoints) -> NoParameters:
+    def _move_points(self, body: MovePoints) -> Done:
         with _rejecting():
             move_points(self._store, body.run, body.writer)
-        return NoParameters()
+        return Done()
 
-    def _has_file(self, query: FileQuery) -> FileAnswer:
+    def _has_file(self, query: StoredFileQuery) -> FileAnswer:
         return FileAnswer(exists=self._artifacts.own_place().has(query.digest, query.size))
 
     async def _write_records(self, request: Request) -> Response:
@@ -151,7 +146,7 @@ class Recording:
                 await asyncio.to_thread(lambda: self._artifacts.own_place().put(digest, content))
             except (OSError, StorageError) as error:
                 raise RequestError(HTTPStatus.SERVICE_UNAVAILABLE, f"The file cannot be stored: {error}.") from None
-        return Response(NoParameters().model_dump_json(), media_type=JSON)
+        return Response(Done().model_dump_json(), media_type=JSON)
 
 
 def _write(store: Store, body: bytes, is_alive: bool) -> RecordsAnswer:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from rosenblatt.dashboard.endpoints import ApiRequest
 from rosenblatt.dashboard.progress import Progress, load_progress
 from rosenblatt.errors import FilterError
 from rosenblatt.runs.store.filters import Field as StoreField
@@ -24,7 +25,7 @@ _COLUMN = re.compile(r"""(?:[^,`"]|`[^`]*`|"[^"]*"|[`"])+""")  # commas in quote
 Cell = str | float | int | None
 
 
-class RunsFilter(BaseModel):
+class RunsFilter(ApiRequest):
     """Which runs are meant."""
 
     where: str = Field("", max_length=10_000, description="A filter, as for `rosenblatt runs --where`.")
@@ -33,8 +34,6 @@ class RunsFilter(BaseModel):
 
 class RunsQuery(RunsFilter):
     """Parameters of a request for a window."""
-
-    model_config = ConfigDict(extra="forbid")
 
     sort: str = Field("started", max_length=1000, description="The field to sort by, such as metrics.auc.best.")
     descending: bool = Field(True, description="Whether the largest value comes first; runs without one come last.")

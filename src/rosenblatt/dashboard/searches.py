@@ -5,28 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from sqlalchemy import Row, and_, select
 
-from rosenblatt.dashboard.details import check_run
+from rosenblatt.dashboard.details import RunQuery, check_run
 from rosenblatt.errors import RunError
 from rosenblatt.runs.store.details import RunDetails
 from rosenblatt.runs.store.queries import run_details
-from rosenblatt.runs.store.records import metric_direction
 from rosenblatt.runs.store.schema import metrics, params, run_metadata, runs
 from rosenblatt.runs.store.store import Store
 from rosenblatt.spec.scoring import Direction, scoring_direction
 
 MAX_TRIALS = 20_000  # of an answer, the newest ones
 MAX_VALUES = 60  # hyperparameters of an answer
-
-
-class SearchQuery(BaseModel):
-    """Which search is meant."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    run: str = Field(description="The id of its run.")
 
 
 class Member(BaseModel):
@@ -65,7 +56,7 @@ class SearchAnswer(BaseModel):
     importance: dict[str, float]
 
 
-def load_search(store: Store, query: SearchQuery) -> SearchAnswer:
+def load_search(store: Store, query: RunQuery) -> SearchAnswer:
     """Load a search. Raises RunError if there is no run of this id, or it is none."""
     check_run(store, query.run)
     details = run_details(store, query.run)
@@ -73,7 +64,7 @@ def load_search(store: Store, query: SearchQuery) -> SearchAnswer:
         raise RunError(f"Run {query.run} is no search, but of kind {details.kind}.")
     metric, outcome = details.metric, (details.model_extra or {}).get("search") or {}
     scoring = metric or ((details.request or {}).get("spec") or {}).get("training", {}).get("scoring", "loss")
-    is_maximized = metric_direction(metric) == "max" if metric else scoring_direction(scoring) is Direction.MAXIMIZE
+    is_maximized = _is_maximized(details, scoring)
     rows = _load_trials(store, query.run)
     shown = rows[-MAX_TRIALS:]
     records = _load_records(store, query.run)
@@ -96,6 +87,11 @@ def load_search(store: Store, query: SearchQuery) -> SearchAnswer:
     )  # fmt: skip
 
 
+def _is_maximized(details: RunDetails, scoring: str) -> bool:
+    """Whether higher scores are better, as the search of a function says itself, and the scoring of others."""
+    return Direction(details.direction or scoring_direction(scoring)) is Direction.MAXIMIZE
+
+
 def _plan(details: RunDetails) -> dict[str, Any]:
     """The budget of a search."""
     search = ((details.request or {}).get("spec") or {}).get("search", {})
@@ -116,8 +112,8 @@ def _load_records(store: Store, search: str) -> dict[str, dict[str, Any]]:
     """What each trial recorded of its scores, by id."""
     query = select(run_metadata.c.run, run_metadata.c.value).join(runs, runs.c.id == run_metadata.c.run)
     with store.reading() as connection:
-        found = connection.execute(query.where(_is_trial(search), run_metadata.c.name == "trial"))
-        return {run: json.loads(value) for run, value in found}
+        rows = connection.execute(query.where(_is_trial(search), run_metadata.c.name == "trial"))
+        return {run: json.loads(value) for run, value in rows}
 
 
 def _metric_scores(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 import uvicorn
 
 from rosenblatt.dashboard.app import Application
-from rosenblatt.errors import ServingError
 from rosenblatt.runs.store.engines import map_file
 from rosenblatt.runs.store.store import Store
 from rosenblatt.web.access import Access
 from rosenblatt.web.listening import format_address, open_port
+from rosenblatt.web.ready_server import ReadyServer
 
 STOP_TIMEOUT_S = 1  # for requests that run when the dashboard is stopped
 
@@ -38,20 +37,6 @@ class DashboardOptions:
     access: Access = field(default_factory=Access)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, which tells when it listens."""
-
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_ready = on_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the port."""
-        await super().startup(sockets)
-        if self.started:
-            self._on_ready()
-
-
 def run_dashboard(store: Store, options: DashboardOptions, on_ready: Callable[[str], None]) -> None:
     """Show the runs of a store to browsers, and let programs record in it, until Ctrl-C or SIGTERM.
 
@@ -73,8 +58,4 @@ def run_dashboard(store: Store, options: DashboardOptions, on_ready: Callable[[s
             server_header=False, proxy_headers=False, timeout_graceful_shutdown=STOP_TIMEOUT_S,
             **tls if options.certificate else {},
         )  # fmt: skip
-        try:
-            config.load()
-        except (OSError, ValueError) as error:
-            raise ServingError(f"The certificate or its key cannot be used ({error}). Give PEM files.") from None
-        _Server(config, lambda: on_ready(address)).run([listener])
+        ReadyServer(config, lambda: on_ready(address)).run([listener])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from rosenblatt.dashboard.endpoints import read_body, validate
+from rosenblatt.dashboard.endpoints import ApiRequest, read_body, validate
 from rosenblatt.runs.store.remote_store import PATH as RECORDING_PATH
 from rosenblatt.web.access import TOKEN_COOKIE, Access, Role, find_role
 from rosenblatt.web.errors import RequestError
@@ -27,7 +26,7 @@ COMPUTING = "/api/playground/", "/api/networks/"  # beginnings of paths whose re
 PROCESS_PATHS = frozenset({"/api/stop", "/api/resume"})  # requests that stop or start processes of this machine
 
 
-class SignIn(BaseModel):
+class SignIn(ApiRequest):
     """A token that somebody has typed, or that was in the address."""
 
     token: str

@@ -77,7 +77,11 @@ class TuneRecord:
         self, space: Mapping[str, Dimension], metric: str, direction: Direction, experiment: str, store: str | None
     ) -> None:
         self._space, self._metric, self._direction = space, metric, direction
-        self._description = {"space": {name: str(dimension) for name, dimension in space.items()}, "metric": metric}
+        self._description = {
+            "space": {name: str(dimension) for name, dimension in space.items()},
+            "metric": metric,
+            "direction": direction.value,
+        }
         self._script, self._url = main_script(), store_url(store)
         self.experiment = experiment or default_experiment(self._script)
         self._resumed = self._find_resumed_search()

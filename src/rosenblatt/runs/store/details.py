@@ -123,6 +123,7 @@ class RunDetails(RunRecord):
     request: dict[str, Any] | None = None  # see `FitRequest.to_json`
     space: dict[str, str] = {}  # the dimensions that `tune` searches
     metric: str = ""  # the metric that `tune` optimizes
+    direction: str = ""  # "minimize" or "maximize"
     reused_trials: tuple[str, ...] = ()  # ids of trials that `tune` took over from earlier searches
     reproduces: str | None = None
     # its results
