@@ -94,6 +94,16 @@ def install(folder: Path) -> tuple[Path, Path]:
     return python.parent, folder / "dist"
 
 
+def check_assets(programs: Path, folder: Path) -> None:
+    """The wheel holds the files of the pages, with the licenses of what others wrote."""
+    for page in ("dashboard/static", "serving/page"):
+        code = f"import rosenblatt, pathlib; print(pathlib.Path(rosenblatt.__file__).parent / '{page}')"
+        installed = Path(call(programs / "python", "-c", code, cwd=folder).strip())
+        source = ROOT / "src" / "rosenblatt" / page
+        names = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
+        assert names == {path.relative_to(installed) for path in installed.rglob("*") if path.is_file()}
+
+
 def check_source_distribution(dist: Path) -> None:
     """The source distribution holds every tracked file."""
     if (ROOT / ".git").exists():  # without git, the tracked files are unknown
@@ -167,6 +177,7 @@ def test_the_demo_and_all_examples_of_the_readme_run_on_the_wheel_without_extras
     check_source_distribution(dist)
     code = "import rosenblatt, pathlib; print(pathlib.Path(rosenblatt.__file__).with_name('py.typed').exists())"
     assert call(programs / "python", "-c", code, cwd=tmp_path).strip() == "True"
+    check_assets(programs, tmp_path)
     check_demo(programs, tmp_path)
     check_python_examples(programs, tmp_path)
     check_commands(programs, tmp_path, people)

@@ -12,6 +12,7 @@ from sqlalchemy import insert
 
 from rosenblatt.runs.store.schema import metrics, params, runs, tags
 from rosenblatt.runs.store.store import Store
+from tests.serving.browser import Page, open_page
 
 collect_ignore_glob = [] if all(map(find_spec, ("starlette", "uvicorn", "httpx2"))) else ["test_*.py"]
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -46,3 +47,19 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             connection.execute(insert(metrics), [diverged])
             connection.execute(insert(tags), [{"run": ids[3], "name": "team", "value": "blue"}])
         yield store
+
+
+@pytest.fixture(scope="module")
+def address(store: Store) -> Iterator[str]:
+    """The address of a dashboard of the store."""
+    from tests.dashboard.servers import serve  # needs uvicorn
+
+    with serve(store) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page of Chromium."""
+    with open_page(tmp_path_factory.mktemp("browser")) as page:
+        yield page

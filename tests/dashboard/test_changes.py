@@ -12,7 +12,6 @@ import pytest
 
 from rosenblatt.dashboard import changes
 from rosenblatt.dashboard.changes import (
-    RunRequest,
     RunsRequest,
     TagRequest,
     count_deletion,
@@ -22,6 +21,7 @@ from rosenblatt.dashboard.changes import (
     set_tag,
     stop,
 )
+from rosenblatt.dashboard.details import RunQuery
 from rosenblatt.errors import RunError
 from rosenblatt.runs.store.queries import find_runs, run_details
 from rosenblatt.runs.store.records import RecordBatch
@@ -77,11 +77,11 @@ def test_stopping_a_run_ends_its_process_as_ctrl_c_does(tmp_path: Path):
         process.stdout.readline()
         with closing(Store(f"sqlite:///{tmp_path / 'runs.db'}")) as store:
             run = find_runs(store)[0].id
-            assert str(process.pid) in stop(store, RunRequest(run=run)).message
+            assert str(process.pid) in stop(store, RunQuery(run=run)).message
             process.wait(30)
             assert find_runs(store)[0].state == "stopped"
             with pytest.raises(RunError, match="does not run"):
-                stop(store, RunRequest(run=run))
+                stop(store, RunQuery(run=run))
 
 
 def test_a_run_of_another_machine_is_not_stopped(changed: Store):
@@ -89,11 +89,11 @@ def test_a_run_of_another_machine_is_not_stopped(changed: Store):
     batch.add_run("elsewhere", "e", "", "fit", owner=f"0123456789ab:{os.getpid()}:1:x")
     changed.write(batch)
     with pytest.raises(RunError, match="not on this machine"):
-        stop(changed, RunRequest(run="elsewhere"))
+        stop(changed, RunQuery(run="elsewhere"))
 
 
 @pytest.mark.slow
 def test_a_search_that_cannot_be_resumed_says_why(changed: Store, monkeypatch):
     monkeypatch.setattr(changes, "RESUME_TIMEOUT_S", 60.0)
     with pytest.raises(RunError, match="nothing to resume"):
-        resume(changed, RunRequest(run="search"))
+        resume(changed, RunQuery(run="search"))

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from rosenblatt.runs.store.store import Store
 from tests.dashboard.page_checks import find_barriers, other_hosts, set_theme
-from tests.dashboard.servers import serve
-from tests.serving.browser import Page, open_page
+from tests.serving.browser import Page
 
 pytestmark = pytest.mark.browser
 BUTTON = "[...document.querySelectorAll('button')].find(button => button.innerText === '{}')"
 COUNTS = "document.querySelector('.counts')?.innerText"
-
-
-@pytest.fixture(scope="module")
-def address(store: Store) -> Iterator[str]:
-    with serve(store) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with open_page(tmp_path_factory.mktemp("browser")) as page:
-        yield page
 
 
 def open_playground(page: Page, address: str, query: str) -> None:

@@ -11,6 +11,7 @@ from rosenblatt.dashboard.app import Application
 from rosenblatt.runs.store.remote_store import PATH
 from rosenblatt.runs.store.store import Store
 from rosenblatt.web.access import Access
+from tests.dashboard.page_checks import find_barriers, set_theme
 from tests.dashboard.servers import running_dashboard
 from tests.serving.browser import open_page
 
@@ -86,5 +87,8 @@ def test_the_link_with_the_token_signs_in_and_leaves_no_trace(tmp_path):
         page.open("about:blank")
         page.open(f"http://127.0.0.1:{port}/")
         page.wait_for("document.getElementById('login')")
+        for theme in ("light", "dark"):
+            set_theme(page, theme)
+            assert find_barriers(page) == []
         page.evaluate("document.getElementById('token').value = 'wrong'; document.querySelector('button').click()")
         page.wait_for("document.getElementById('error').innerText.includes('not a token')")

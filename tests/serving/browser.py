@@ -58,7 +58,10 @@ class Page:
 
     def _is_true(self, condition: str) -> bool:
         try:
-            return bool(self.evaluate(f"Boolean({condition})"))
+            # what it names may not be there yet
+            return bool(
+                self.evaluate(f"(() => {{ try {{ return Boolean({condition}) }} catch {{ return false }} }})()")
+            )
         except NavigationError:
             return False
 
